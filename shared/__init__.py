@@ -1,0 +1,1 @@
+"""What all four services speak: messages, bus, worker, settings, metrics."""
