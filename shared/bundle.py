@@ -24,6 +24,16 @@ from shared.errors import InvalidBundle
 NORMAL = "normal"
 
 
+def find(path: Path | str) -> Path:
+    """The folder at `path` as given, else relative to the checkout; raises InvalidBundle."""
+    given = Path(path).expanduser()
+    checkout = Path(__file__).resolve().parent.parent
+    for folder in (given, checkout / given):
+        if folder.is_dir():
+            return folder
+    raise InvalidBundle(f"{path}: no such bundle, neither here nor in {checkout}")
+
+
 class _Part(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 

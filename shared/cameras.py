@@ -1,4 +1,4 @@
-"""A camera's definition: what the compacted `cameras` topic holds and `[[cameras]]` tables state."""
+"""A camera's definition: in the compacted `cameras` topic and in `[[cameras]]` tables."""
 
 from __future__ import annotations
 

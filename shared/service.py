@@ -1,124 +1,189 @@
-"""What every process does around its loop: logging, signals, metrics and health on a port."""
+"""What every service's `__main__` does around its loop: settings, logging, signals, Kafka, health.
+
+    def main(argv: Sequence[str] | None = None) -> int:
+        return service.main("featurizer", build_worker, [FeaturizerSettings], argv)
+
+Exit codes: 0 stopped by a signal, 2 something to put right, 3 a server never answered, 4 going on
+would lose data, 1 a bug. Each of them but 0 with one line on standard error that says why.
+"""
 
 from __future__ import annotations
 
-import json
+import argparse
 import logging
 import signal
+import sys
 import threading
 import time
-from collections.abc import Callable, Iterable
-from contextlib import AbstractContextManager
-from socketserver import ThreadingMixIn
-from types import FrameType, TracebackType
-from typing import Any
-from wsgiref.simple_server import WSGIRequestHandler, WSGIServer, make_server
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from types import FrameType
+from typing import Protocol, runtime_checkable
 
-from prometheus_client import make_wsgi_app
-
-from shared import metrics
-from shared.errors import InvalidSettings
-from shared.settings import Section, ServiceSettings, redacted
+from shared.bundle import Bundle, find
+from shared.bus import Bus
+from shared.errors import CitywatchError, Transient, Unavailable
+from shared.health import HealthServer
+from shared.logs import start_logging
+from shared.settings import (
+    TABLES,
+    Configuration,
+    KafkaSettings,
+    Section,
+    ServiceSettings,
+    WorkerSettings,
+    describe,
+)
+from shared.topics import Topics
 
 log = logging.getLogger(__name__)
 
 
+class Runner(Protocol):
+    """A loop that somebody else's thread runs: a Worker, or the camera registry of ingest."""
+
+    healthy: threading.Event
+    """Set while records flow; `/readyz` shows it."""
+
+    def run(self) -> None:
+        """Loop until the stop event is set; raises Fatal when going on would lose data."""
+
+
+BuildWorker = Callable[[Bus, Configuration, threading.Event], Runner]
+"""Makes the loop of one service; the event tells it to finish what is in hand and return."""
+
+
+@runtime_checkable
+class _OfLane(Protocol):
+    """Settings of a service that serves one lane."""
+
+    bundle: Path
+    lane: str | None
+
+
+def main(
+    name: str,
+    build_worker: BuildWorker,
+    sections: Sequence[type[Section]],
+    argv: Sequence[str] | None = None,
+) -> int:
+    """Run one service on Kafka until SIGTERM or SIGINT; returns the process's exit code.
+
+    `sections` are the settings classes that this service reads besides `[service]`, `[kafka]` and
+    `[worker]`; `--help` lists every key of theirs.
+    """
+    everywhere: list[type[Section]] = [WorkerSettings, KafkaSettings, ServiceSettings]
+    known = [*(kind for kind in sections if kind not in everywhere), *everywhere]
+    arguments = _parser(name, known).parse_args(argv)
+    try:
+        configuration = Configuration(arguments.config, arguments.set)
+        configuration.refuse_unknown(*known, elsewhere=TABLES)
+        _run(name, build_worker, configuration, known)
+    except CitywatchError as error:
+        print(f"{name}: {error}", file=sys.stderr)
+        return Unavailable.exit_code if isinstance(error, Transient) else error.exit_code
+    except Exception as error:
+        log.exception("%s: this is a bug", name)
+        print(f"{name}: {type(error).__name__}: {error}", file=sys.stderr)
+        return 1
+    return 0
+
+
+def _run(
+    name: str,
+    build_worker: BuildWorker,
+    configuration: Configuration,
+    known: Sequence[type[Section]],
+) -> None:
+    settings = {kind: configuration.get(kind) for kind in known}  # all wrong keys are found first
+    service = configuration.get(ServiceSettings)
+    lane = next((lane_of(s) for s in settings.values() if isinstance(s, _OfLane)), None)
+    start_logging(service, *(s for s in settings.values() if s is not settings[ServiceSettings]))
+    stop = stop_on_signals()
+    bus = _connect(configuration.get(KafkaSettings), lane, service.start_timeout_seconds, stop)
+    if bus is None:
+        return
+    try:
+        runner = build_worker(bus, configuration, stop)
+        with HealthServer(service, runner.healthy.is_set) as health:
+            where = f", metrics on port {health.port}" if health.port else ""
+            log.info("%s: running%s", name, where)
+            runner.run()
+        log.info("%s: done; everything in hand is sent and committed", name)
+    finally:
+        log.info("%s: closing the bus", name)
+        bus.close()
+    log.info("%s: stopped", name)
+
+
+def lane_of(settings: _OfLane) -> str:
+    """The lane that a service serves: as stated, else the name of its bundle."""
+    return settings.lane or Bundle(find(settings.bundle)).name
+
+
+def _connect(
+    settings: KafkaSettings, lane: str | None, timeout: float, stop: threading.Event
+) -> Bus | None:
+    """Kafka with its topics in place, or None if told to stop meanwhile; raises Unavailable."""
+    from shared.bus_kafka import KafkaBus  # noqa: PLC0415  standalone runs without it
+
+    topics = Topics(settings.prefix).specs(lane)
+    until = time.monotonic() + timeout
+    while not stop.is_set():
+        bus: Bus = KafkaBus(settings)
+        try:
+            bus.ensure_topics(topics)
+        except Transient as error:
+            bus.close()
+            if time.monotonic() >= until:
+                raise Unavailable(
+                    f"Kafka at {settings.bootstrap_servers} did not answer within "
+                    f"{timeout:g} s: {error}"
+                ) from None
+            log.info("waiting for Kafka at %s: %s", settings.bootstrap_servers, error)
+            stop.wait(min(1.0, max(until - time.monotonic(), 0.0)))
+        except BaseException:
+            bus.close()
+            raise
+        else:
+            return bus
+    return None
+
+
+def _parser(name: str, known: Sequence[type[Section]]) -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog=f"python -m {name}",
+        description=f"The {name} service of citywatch, on Kafka. Stops on SIGTERM or Ctrl-C.",
+        epilog="settings, by precedence: --set section.key=value, the environment variable "
+        "CITYWATCH_SECTION_KEY,\nthe file's [section] table, the default.\n\n" + describe(known),
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument("--config", type=Path, metavar="FILE", help="a TOML file of settings")
+    parser.add_argument(
+        "--set",
+        action="append",
+        default=[],
+        metavar="SECTION.KEY=VALUE",
+        help="one setting; may be repeated",
+    )
+    return parser
+
+
 def stop_on_signals() -> threading.Event:
-    """An event that SIGTERM and SIGINT set; the loop finishes its batch, flushes and commits."""
+    """An event that SIGTERM and SIGINT set; the loop finishes its batch, flushes and commits.
+
+    A second Ctrl-C does not wait for that.
+    """
     stop = threading.Event()
 
     def set_stop(number: int, frame: FrameType | None) -> None:
-        log.info("%s: finishing what is in hand", signal.Signals(number).name)
+        # Nothing is logged here: the handler may run in the middle of writing a log line.
+        signal.signal(signal.SIGINT, signal.default_int_handler)
         stop.set()
 
     signal.signal(signal.SIGTERM, set_stop)
     signal.signal(signal.SIGINT, set_stop)
     return stop
-
-
-def start_logging(settings: ServiceSettings, *sections: Section) -> None:
-    """Log to standard error, and log the resolved settings once, secrets redacted."""
-    handler = logging.StreamHandler()
-    handler.setFormatter(_Json() if settings.log_json else logging.Formatter(_FORMAT))
-    logging.basicConfig(level=settings.log_level, handlers=[handler], force=True)
-    logging.getLogger("kafka").setLevel(logging.ERROR)  # says at length what the bus says once
-    for section in (settings, *sections):
-        log.info("settings [%s] %s", section.section, json.dumps(redacted(section)))
-
-
-_FORMAT = "%(asctime)s %(levelname)-7s %(name)s: %(message)s"
-
-
-class _Json(logging.Formatter):
-    def format(self, record: logging.LogRecord) -> str:
-        fields = {
-            "time": self.formatTime(record),
-            "level": record.levelname,
-            "logger": record.name,
-            "message": record.getMessage(),
-        }
-        if record.exc_info:
-            fields["exception"] = self.formatException(record.exc_info)
-        return json.dumps(fields)
-
-
-class HealthServer(AbstractContextManager["HealthServer"]):
-    """`/metrics`, `/healthz` (the process lives) and `/readyz` (records flow), until closed.
-
-    With port 0 in the settings nothing is opened. `port` is the one in use.
-    """
-
-    def __init__(self, settings: ServiceSettings, ready: Callable[[], bool]) -> None:
-        self._ready = ready
-        self._metrics = make_wsgi_app(metrics.registry)
-        self._server: WSGIServer | None = None
-        self.port = 0
-        if settings.port:
-            try:
-                self._server = make_server(
-                    settings.host, settings.port, self._answer, _Server, _QuietHandler
-                )
-            except OSError as error:
-                raise InvalidSettings(
-                    f"cannot serve metrics on {settings.host}:{settings.port}: {error.strerror}; "
-                    "choose another with --set service.port=..."
-                ) from None
-            self.port = self._server.server_port
-            threading.Thread(target=self._server.serve_forever, name="health", daemon=True).start()
-
-    def _answer(self, environ: dict[str, Any], start: Callable[..., Any]) -> Iterable[bytes]:
-        path = environ.get("PATH_INFO")
-        if path == "/metrics":
-            body_parts: Iterable[bytes] = self._metrics(environ, start)
-            return body_parts
-        if path == "/healthz":
-            status, body = "200 OK", b"alive\n"
-        elif path == "/readyz":
-            ready = self._ready()
-            status, body = ("200 OK", b"ready\n") if ready else ("503 Not Ready", b"not ready\n")
-        else:
-            status, body = "404 Not Found", b"/metrics /healthz /readyz\n"
-        start(status, [("Content-Type", "text/plain"), ("Content-Length", str(len(body)))])
-        return [body]
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        if self._server is not None:
-            self._server.shutdown()
-            self._server.server_close()
-
-
-class _Server(ThreadingMixIn, WSGIServer):
-    daemon_threads = True
-
-
-class _QuietHandler(WSGIRequestHandler):
-    def log_message(self, format: str, *args: Any) -> None:
-        pass
 
 
 def now_ns() -> int:

@@ -9,15 +9,20 @@ from __future__ import annotations
 
 import os
 import tomllib
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from pathlib import Path
 from typing import Any, ClassVar, Self, TypeVar
 
 from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationError
+from pydantic.fields import FieldInfo
 
 from shared.errors import InvalidSettings
 
 PREFIX = "CITYWATCH_"
+TABLES = frozenset(
+    ["service", "worker", "kafka", "ingest", "featurizer", "classifier", "alerting", "cameras"]
+)
+"""Every table that a `citywatch.toml` may hold; a service passes over those of the others."""
 S = TypeVar("S", bound="Section")
 
 
@@ -35,10 +40,12 @@ class ServiceSettings(Section):
 
     host: str = Field("127.0.0.1", description="address that serves metrics and health")
     port: int = Field(0, ge=0, le=65535, description="its port; 0: none is opened")
-    log_level: str = Field("INFO", pattern="^(DEBUG|INFO|WARNING|ERROR)$")
+    log_level: str = Field(
+        "INFO", pattern="^(DEBUG|INFO|WARNING|ERROR)$", description="DEBUG|INFO|WARNING|ERROR"
+    )
     log_json: bool = Field(False, description="one JSON object a line, for log collectors")
     start_timeout_seconds: float = Field(
-        30, gt=0, description="how long to wait for Kafka or Redis at start before giving up"
+        30, gt=0, description="how long Kafka or Redis may take to answer at start"
     )
 
 
@@ -51,10 +58,14 @@ class KafkaSettings(Section):
     prefix: str = Field("citywatch", pattern="^[A-Za-z0-9._-]+$", description="of all topics")
     partitions: int = Field(16, ge=1, le=10_000, description="of every topic, fixed at creation")
     replication_factor: int = Field(1, ge=1, description="of new topics")
-    security_protocol: str = Field("PLAINTEXT", pattern="^(PLAINTEXT|SSL|SASL_PLAINTEXT|SASL_SSL)$")
+    security_protocol: str = Field(
+        "PLAINTEXT",
+        pattern="^(PLAINTEXT|SSL|SASL_PLAINTEXT|SASL_SSL)$",
+        description="PLAINTEXT|SSL|SASL_PLAINTEXT|SASL_SSL",
+    )
     username: str | None = Field(None, description="for SASL SCRAM-SHA-512")
-    password: SecretStr | None = None
-    ssl_cafile: Path | None = None
+    password: SecretStr | None = Field(None, description="for SASL SCRAM-SHA-512")
+    ssl_cafile: Path | None = Field(None, description="certificates that brokers are checked by")
     linger_ms: int = Field(10, ge=0, description="how long a batch waits for company")
     batch_bytes: int = Field(512 << 10, ge=16 << 10, description="largest batch per partition")
     buffer_bytes: int = Field(64 << 20, ge=1 << 20, description="unacknowledged bytes at most")
@@ -72,7 +83,7 @@ class WorkerSettings(Section):
     in_flight: int = Field(2, ge=0, description="batches whose outputs may be unacknowledged")
     decode_threads: int = Field(0, ge=0, description="0: decode in the worker's own thread")
     delivery_timeout_seconds: float = Field(30, gt=0, description="then outputs are sent again")
-    commit_interval_seconds: float = Field(1.0, ge=0)
+    commit_interval_seconds: float = Field(1.0, ge=0, description="between two commits, at least")
     max_dead_letters_per_minute: int = Field(1000, ge=1, description="beyond it the worker stops")
 
 
@@ -110,26 +121,53 @@ class Configuration:
             return kind.model_validate(values)
         except ValidationError as error:
             problem = error.errors(include_url=False, include_input=False)[0]
-            key = str(problem["loc"][0])
+            key = str(problem["loc"][0]) if problem["loc"] else ""
             where = (
                 f"--set {name}.{key}" if key in overrides
                 else prefix + key.upper() if key in environment
-                else f"{self.file}: [{name}] {key}"
+                else f"{self.file or 'settings'}: [{name}] {key}".rstrip()
             )  # fmt: skip
             known = ", ".join(sorted(kind.model_fields))
             hint = f"; known keys: {known}" if problem["type"] == "extra_forbidden" else ""
             raise InvalidSettings(f"{where}: {problem['msg']}{hint}") from None
 
-    def refuse_unknown(self, *known: type[Section]) -> Self:
-        """Raise InvalidSettings for a table, variable or override of no known section."""
+    def refuse_unknown(
+        self, *known: type[Section], elsewhere: Collection[str] = ("cameras",)
+    ) -> Self:
+        """Raise InvalidSettings for a table or override of no known section.
+
+        Tables in `elsewhere` are passed over: one file may serve all services.
+        """
         sections = {kind.section for kind in known}
-        for table in self.tables.keys() - sections - {"cameras"}:
-            names = ", ".join(sorted(sections))
-            raise InvalidSettings(f"{self.file}: unknown table [{table}]; known: {names}, cameras")
+        for table in sorted(self.tables.keys() - sections - set(elsewhere)):
+            names = ", ".join(sorted(sections | set(elsewhere)))
+            raise InvalidSettings(f"{self.file}: unknown table [{table}]; known: {names}")
         for section, key in self._overrides:
             if section not in sections:
-                raise InvalidSettings(f"--set {section}.{key}: no such section")
+                names = ", ".join(sorted(sections))
+                raise InvalidSettings(f"--set {section}.{key}: no such section; known: {names}")
         return self
+
+
+def describe(sections: Iterable[type[Section]]) -> str:
+    """Every key of the sections, a line each, with its default and what it means: for --help."""
+    rows = [
+        (f"{kind.section}.{key}", _default(field), field.description or "")
+        for kind in sections
+        for key, field in kind.model_fields.items()
+    ]
+    widths = [max((len(row[i]) for row in rows), default=0) for i in (0, 1)]
+    return "\n".join(
+        f"  {key:{widths[0]}}  {default:{widths[1]}}  {meaning}".rstrip()
+        for key, default, meaning in rows
+    )
+
+
+def _default(field: FieldInfo) -> str:
+    if field.is_required():
+        return "(required)"
+    value = field.get_default(call_default_factory=True, validated_data={})
+    return "-" if value is None or value == () else str(value)
 
 
 def redacted(settings: Section) -> dict[str, Any]:

@@ -61,13 +61,16 @@ class Topics:
         """Consumer group: `citywatch.ingest`, or `citywatch.<lane>.<service>`."""
         return ".".join(part for part in (self.prefix, lane, service) if part)
 
-    def specs(self, lane: str) -> list[TopicSpec]:
-        """Every topic that a deployment with this lane needs."""
+    def specs(self, lane: str | None) -> list[TopicSpec]:
+        """Every topic that a deployment with this lane needs; None: what all lanes share."""
+        of_lane = [
+            TopicSpec(self.features(lane), retention_seconds=6 * HOUR),
+            TopicSpec(self.predictions(lane), retention_seconds=7 * DAY),
+        ] if lane else []  # fmt: skip
         return [
             TopicSpec(self.cameras, retention_seconds=365 * DAY, compacted=True),
             TopicSpec(self.frames, retention_seconds=HOUR, max_message_bytes=2 * MEBIBYTE),
-            TopicSpec(self.features(lane), retention_seconds=6 * HOUR),
-            TopicSpec(self.predictions(lane), retention_seconds=7 * DAY),
+            *of_lane,
             TopicSpec(self.anomalies, retention_seconds=30 * DAY),
             # Larger than any source's limit: a dead letter must always fit.
             TopicSpec(
