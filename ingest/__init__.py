@@ -1,0 +1,1 @@
+"""Cameras to frames: sources, sampling, motion, capture processes, and the fleet that runs them."""

@@ -1,0 +1,116 @@
+"""Pictures to messages: sampling, size, motion, static gating, JPEG. Pure: no clock, no network.
+
+Serving, training and evaluation all use it, so that a model sees in training what it will see.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+
+import cv2
+import numpy as np
+
+from ingest.motion import MotionMeter, Thumbnail, moving, thumbnail
+from ingest.pictures import Image, Picture
+from ingest.settings import IngestSettings
+from shared.cameras import Camera
+from shared.messages import NANOSECONDS, EndOfStream, Frame, Motion, Session, slot
+
+
+def capture(
+    pictures: Iterable[Picture], camera: Camera, session: Session, settings: IngestSettings
+) -> Iterator[Frame | EndOfStream]:
+    """Every sampled picture as a Frame, then one EndOfStream with reason `end`."""
+    shutter = Shutter(camera, session, settings)
+    for picture in pictures:
+        frame = shutter.take(picture)
+        if frame is not None:
+            yield frame
+    yield shutter.end("end")
+
+
+class Shutter:
+    """Makes the frames of one session, one picture after the other."""
+
+    def __init__(self, camera: Camera, session: Session, settings: IngestSettings) -> None:
+        self._camera = camera
+        self._session = session
+        self._settings = settings
+        self._meter = MotionMeter(camera.fps)
+        self._last_index = -1
+        self._last_at = session.started_at
+        self._key: tuple[int, int, Thumbnail] | None = None  # index, time, cells
+
+    def wanted(self, captured_at: int) -> bool:
+        """Whether a picture of this time would be sampled: ask before converting pixels."""
+        return self._slot(captured_at) > self._last_index
+
+    def take(self, picture: Picture) -> Frame | None:
+        """The frame of this picture; None if its slot has one already."""
+        index = self._slot(picture.captured_at)
+        if index <= self._last_index:
+            return None
+        self._last_index, self._last_at = index, picture.captured_at
+        image = fitted(picture.image, self._settings.long_side)
+        cells = thumbnail(image)
+        motion = self._meter.follow(cells)
+        if self._still(picture.captured_at, cells):
+            return self._frame(motion, image, b"", same_as=self._key[0] if self._key else None)
+        self._key = (index, picture.captured_at, cells)
+        return self._frame(motion, image, jpeg(image, self._settings.jpeg_quality))
+
+    def require_key(self) -> None:
+        """Make the next frame a full one: frames have been lost behind this shutter."""
+        self._key = None
+
+    def end(self, reason: str) -> EndOfStream:
+        """The message that closes the session."""
+        return EndOfStream(
+            self._camera.id, str(self._session), self._last_index + 1, self._last_at, reason,
+            self._camera.lanes,
+        )  # fmt: skip
+
+    def _slot(self, captured_at: int) -> int:
+        return slot(captured_at, self._session.started_at, self._camera.fps)
+
+    def _still(self, captured_at: int, cells: Thumbnail) -> bool:
+        """Whether the last full picture still stands, compared with that one, not the last."""
+        if self._key is None or not self._settings.static_gating:
+            return False
+        _, since, key = self._key
+        due = captured_at - since >= self._settings.key_interval_seconds * NANOSECONDS
+        return not due and not moving(key, cells).any()
+
+    def _frame(
+        self, motion: Motion, image: Image, data: bytes, same_as: int | None = None
+    ) -> Frame:
+        height, width = image.shape[:2]
+        return Frame(
+            self._camera.id, str(self._session), self._last_index, self._last_at,
+            self._session.live, self._camera.lanes, "jpeg" if same_as is None else "unchanged",
+            height, width, data, motion, same_as,
+        )  # fmt: skip
+
+
+def fitted(image: Image, long_side: int) -> Image:
+    """The picture, made smaller where its long side exceeds `long_side` pixels.
+
+    Reduced by up to half, bilinear reads every pixel and costs a tenth of an area mean; beyond
+    that it would skip pixels, and thin things would flicker, so whole halves are taken first.
+    """
+    height, width = image.shape[:2]
+    scale = long_side / max(height, width)
+    if scale >= 1:
+        return image
+    size = max(round(width * scale), 1), max(round(height * scale), 1)
+    while width >= 4 * size[0] and height >= 4 * size[1]:
+        width, height = width // 2, height // 2
+        image = np.asarray(cv2.resize(image, (width, height), interpolation=cv2.INTER_LINEAR))
+    return np.asarray(cv2.resize(image, size, interpolation=cv2.INTER_LINEAR), np.uint8)
+
+
+def jpeg(image: Image, quality: int) -> bytes:
+    """JPEG bytes, 4:2:0."""
+    done, data = cv2.imencode(".jpg", image, (cv2.IMWRITE_JPEG_QUALITY, quality))
+    assert done
+    return data.tobytes()
