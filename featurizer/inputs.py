@@ -1,0 +1,140 @@
+"""Pictures to network inputs, as a bundle's `Input` describes. Serving and training both use it.
+
+A network input is uint8 (size, size, 3). `rgb`: the picture. `difference`: |grey(t) - grey(t - d)|
+for three distances d, as channels; a step without a picture close enough to t - d has no input,
+for a longer distance would look like violence. Either is cut from the whole picture or from the
+region that moves.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from typing import NamedTuple
+
+import cv2
+import numpy as np
+import numpy.typing as npt
+
+from shared.bundle import Input
+from shared.messages import Motion
+
+Image = npt.NDArray[np.uint8]
+_MILLISECOND = 1_000_000  # nanoseconds
+
+
+class Box(NamedTuple):
+    """A cut, in pixels."""
+
+    left: int
+    top: int
+    width: int
+    height: int
+
+    def of(self, picture: Image) -> Image:
+        """The part of the picture inside the box (a view)."""
+        return picture[self.top : self.top + self.height, self.left : self.left + self.width]
+
+
+def box(description: Input, motion: Motion, height: int, width: int) -> Box:
+    """Where the network looks: `region_share` of each side around the centre of the motion."""
+    if description.region == "whole":
+        return Box(0, 0, width, height)
+    wide = max(1, round(description.region_share * width))
+    high = max(1, round(description.region_share * height))
+    left, top, region_width, region_height = motion.region
+    x = round((left + region_width / 2) * width - wide / 2)
+    y = round((top + region_height / 2) * height - high / 2)
+    return Box(min(max(x, 0), width - wide), min(max(y, 0), height - high), wide, high)
+
+
+def grey(picture: Image) -> Image:
+    """Grey (H, W) of a BGR picture; a grey one as it is."""
+    if picture.ndim == 2:
+        return picture
+    return np.asarray(cv2.cvtColor(picture, cv2.COLOR_BGR2GRAY), np.uint8)
+
+
+def resized(image: Image, size: int) -> Image:
+    """(size, size, 3). Averages where it shrinks to half or less, so that small motion survives."""
+    height, width = image.shape[:2]
+    far = max(height, width) >= 2 * size
+    method = cv2.INTER_AREA if far else cv2.INTER_LINEAR
+    return np.asarray(cv2.resize(image, (size, size), interpolation=method), np.uint8)
+
+
+class _Past(NamedTuple):
+    captured_at: int
+    picture: Image  # grey, whole
+    offset: int
+
+
+class Inputs:
+    """Makes the inputs of one camera's session, picture by picture in order of time.
+
+    Keeps as many earlier pictures as the longest distance asks for. `offset` names the record that
+    a picture came from; `oldest_needed` is the smallest one that the next input may need.
+    """
+
+    def __init__(self, description: Input) -> None:
+        self._description = description
+        self._past: deque[_Past] = deque()
+        distances = description.distances_ms
+        self._distances = tuple(round(d * _MILLISECOND) for d in distances)
+        self._tolerance = round(description.tolerance_ms * _MILLISECOND)
+        self._reach = max(self._distances, default=0) + self._tolerance
+
+    def take(
+        self, captured_at: int, picture: Image, motion: Motion, offset: int = 0
+    ) -> Image | None:
+        """The input of this picture (BGR, or grey if only differences are wanted).
+
+        None: an earlier picture is absent or not at the right distance (reason `history`).
+        """
+        if self._description.kind == "rgb":
+            return self._rgb(picture, motion)
+        now = grey(picture)
+        image = self._difference(captured_at, now, motion)
+        self.stand(captured_at, now, offset)
+        return image
+
+    def stand(self, captured_at: int, picture: Image, offset: int = 0) -> None:
+        """Note that at this time the picture still stood unchanged (difference only)."""
+        if self._description.kind == "rgb":
+            return
+        if self._past and self._past[-1].picture.shape != picture.shape[:2]:
+            self._past.clear()  # the camera changed its resolution
+        self._past.append(_Past(captured_at, grey(picture), offset))
+        while self._past[0].captured_at < captured_at - self._reach:
+            self._past.popleft()
+
+    def oldest_needed(self) -> int | None:
+        """Smallest offset among the pictures kept; None if there are none."""
+        return min((past.offset for past in self._past), default=None)
+
+    def _rgb(self, picture: Image, motion: Motion) -> Image:
+        cut = box(self._description, motion, *picture.shape[:2]).of(picture)
+        small = resized(cut, self._description.size)
+        return np.asarray(cv2.cvtColor(small, cv2.COLOR_BGR2RGB), np.uint8)
+
+    def _difference(self, captured_at: int, now: Image, motion: Motion) -> Image | None:
+        earlier = [self._nearest(captured_at - distance) for distance in self._distances]
+        cut = box(self._description, motion, *now.shape)
+        channels = [
+            cv2.absdiff(cut.of(now), cut.of(past))
+            for past in earlier
+            if past is not None and past.shape == now.shape
+        ]
+        if len(channels) < len(earlier):
+            return None
+        return resized(np.asarray(cv2.merge(channels), np.uint8), self._description.size)
+
+    def _nearest(self, wanted: int) -> Image | None:
+        best = min(self._past, key=lambda past: abs(past.captured_at - wanted), default=None)
+        if best is None or abs(best.captured_at - wanted) > self._tolerance:
+            return None
+        return best.picture
+
+
+def zero_difference(description: Input) -> Image:
+    """The input of a picture that does not differ from those before it."""
+    return np.zeros((description.size, description.size, 3), np.uint8)
