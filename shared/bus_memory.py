@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import threading
 import time
-import zlib
 from collections import deque
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -71,6 +70,7 @@ class MemoryBus:
         self._topics: dict[str, _Topic] = {}
         self._groups: dict[str, _Group] = {}
         self._failures: dict[str, int] = {}
+        self._numbers: dict[str | None, int] = {}
 
     def ensure_topics(self, specs: Sequence[TopicSpec]) -> None:
         for spec in specs:
@@ -103,6 +103,17 @@ class MemoryBus:
             self.closed = True
             self.changed.notify_all()
 
+    def unread(self, group: str) -> int:
+        """Records that no member of the group has taken yet, over all its topics."""
+        with self.changed:
+            state = self._groups[group]
+            reading = _Reading(state)
+            return sum(
+                self.log(partition).end - reading.position(partition)
+                for topic in state.topics
+                for partition in (Partition(topic, n) for n in range(self.partitions))
+            )
+
     def fail_next(self, operation: str, times: int = 1) -> None:
         """Make the next `send`, `flush` or `commit` fail with Transient: for fault tests."""
         with self.changed:
@@ -126,7 +137,8 @@ class MemoryBus:
 
     def append(self, output: Output, timeout: float | None) -> None:
         topic = self.topic(output.topic)
-        number = zlib.crc32((output.key or "").encode()) % self.partitions
+        # Dealt out in turn, not hashed: with a partition a camera no two ever meet in one.
+        number = self._numbers.setdefault(output.key, len(self._numbers) % self.partitions)
         partition = Partition(output.topic, number)
         log = topic.partitions[number]
         readers = [g for g in self._groups.values() if output.topic in g.topics and g.members]
@@ -223,6 +235,7 @@ class MemoryConsumer:
         self._group = group
         self._start = start
         self._lost: set[Partition] = set()
+        self._turn = 0
         self.positions: dict[Partition, int] = {}
 
     def reassign(self, share: set[Partition]) -> None:
@@ -245,10 +258,14 @@ class MemoryConsumer:
         with bus.changed:
             bus.changed.wait_for(lambda: bus.closed or any(self.lag().values()), min(timeout, 1))
             records: list[Record] = []
-            for partition, position in self.positions.items():
+            waiting = [p for p, lag in self.lag().items() if lag]
+            self._turn += 1  # who is served first, should there be more partitions than room
+            for i in range(len(waiting)):
+                partition = waiting[(self._turn + i) % len(waiting)]
                 log = bus.log(partition)
-                position = max(position, log.base)
-                room = max_records - len(records)
+                position = max(self.positions[partition], log.base)
+                # An equal share of what is left: a camera with a backlog starves no other.
+                room = -(-(max_records - len(records)) // (len(waiting) - i))
                 taken = list(islice(log.records, position - log.base, position - log.base + room))
                 self.positions[partition] = position + len(taken)
                 records += taken
