@@ -100,7 +100,7 @@ def _run(
     lane = next((lane_of(s) for s in settings.values() if isinstance(s, _OfLane)), None)
     start_logging(service, *(s for s in settings.values() if s is not settings[ServiceSettings]))
     stop = stop_on_signals()
-    bus = _connect(configuration.get(KafkaSettings), lane, service.start_timeout_seconds, stop)
+    bus = connect(configuration.get(KafkaSettings), lane, service.start_timeout_seconds, stop)
     if bus is None:
         return
     try:
@@ -121,7 +121,7 @@ def lane_of(settings: _OfLane) -> str:
     return settings.lane or Bundle(find(settings.bundle)).name
 
 
-def _connect(
+def connect(
     settings: KafkaSettings, lane: str | None, timeout: float, stop: threading.Event
 ) -> Bus | None:
     """Kafka with its topics in place, or None if told to stop meanwhile; raises Unavailable."""
