@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
-from typing import ClassVar
+from pathlib import Path
+from typing import ClassVar, Literal
 
 from pydantic import Field
 
 from shared.settings import Section
+
+Decoder = Literal["auto", "software", "vaapi", "nvdec"]
 
 
 class IngestSettings(Section):
@@ -20,3 +23,13 @@ class IngestSettings(Section):
     key_interval_seconds: float = Field(
         1.0, gt=0, description="a full picture at least this often: twice in a window of 2 s"
     )
+    decoder: Decoder = Field("auto", description="auto: what the machine has, else software")
+    decoder_threads: int = Field(1, ge=0, le=64, description="per camera; 0: all cores")
+    open_timeout_seconds: float = Field(10, gt=0, description="for a camera to answer")
+    read_timeout_seconds: float = Field(5, gt=0, description="without a picture: opened again")
+    retry_seconds: float = Field(1, gt=0, description="first wait before a camera is tried again")
+    max_retry_seconds: float = Field(30, gt=0, description="longest wait between two tries")
+    pace: bool = Field(True, description="loops and endless drawn cameras run at their own speed")
+    secrets_folder: Path | None = Field(None, description="one file per secret, named as it")
+    reload_seconds: float = Field(3600, gt=0, description="the camera list is read anew this often")
+    flush_timeout_seconds: float = Field(10, gt=0, description="for the last frames, at shutdown")

@@ -1,40 +1,248 @@
-"""Where pictures come from."""
+"""Where pictures come from: files, folders, streams, devices, drawn scenes.
+
+    for picture in open_source("street.mp4"): ...
+
+A file gives every picture, with the time that the file states; a stream or device gives them as
+they come, on the wall clock. Opening and reading raise SourceError, with what to do about it.
+"""
 
 from __future__ import annotations
 
+import re
+import time
 from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Protocol
 
 import cv2
 import numpy as np
 
-from ingest.pictures import Picture
-from shared.errors import SourceError
+from ingest.addresses import Kind, kind_of, path_of, redact
+from ingest.clocks import FileClock, StreamClock
+from ingest.pictures import Image, Picture
+from ingest.settings import IngestSettings
+from shared.errors import CitywatchError, SourceError
+from shared.messages import NANOSECONDS
+
+__all__ = ["Facts", "Picture", "Source", "open_source"]
+
+PICTURES = frozenset({".jpg", ".jpeg", ".png", ".bmp", ".webp", ".tif", ".tiff"})
+
+Wanted = Callable[[int], bool]
+"""Whether a picture of this time will be used: pixels are converted only then."""
+
+_MISSING_TOLERATED = 0.9  # share of the frames that a file promises; containers round
+_ACCELERATION = {
+    "auto": cv2.VIDEO_ACCELERATION_ANY,
+    "software": cv2.VIDEO_ACCELERATION_NONE,
+    "vaapi": cv2.VIDEO_ACCELERATION_VAAPI,
+    "nvdec": cv2.VIDEO_ACCELERATION_NONE,  # chosen by the decoder's name: capture_process.py
+}
 
 
-def always(captured_at: int) -> bool:
-    """Every picture is wanted."""
-    return True
+@dataclass(frozen=True, slots=True)
+class Facts:
+    """What is known of a source once it is open. Sizes in pixels; `fps` 0 where unknown."""
+
+    kind: Kind
+    live: bool
+    width: int = 0
+    height: int = 0
+    fps: float = 0.0
+    codec: str = ""
+    frames: int = 0
 
 
-def read_video(
-    path: Path, start: int = 0, wanted: Callable[[int], bool] = always
-) -> Iterator[Picture]:
-    """The pictures of a video file; only those whose time is `wanted` are converted."""
-    video = cv2.VideoCapture(str(path), cv2.CAP_FFMPEG)
-    if not video.isOpened():
-        raise SourceError(f"{path}: not a video that can be read")
-    rate = video.get(cv2.CAP_PROP_FPS)
-    number, last = 0, start
-    while video.grab():
-        position = video.get(cv2.CAP_PROP_POS_MSEC)
-        at = start + (
-            round(position * 1e6) if position > 0 or not number else round(number / rate * 1e9)
+class Source(Protocol):
+    """Something that is open and gives pictures once."""
+
+    facts: Facts
+
+    def __iter__(self) -> Iterator[Picture]:
+        """Every picture, in order."""
+
+    def pictures(self, wanted: Wanted) -> Iterator[Picture]:
+        """The pictures wanted. An image may be overwritten when the next one is asked for."""
+
+
+def open_source(
+    source: str, settings: IngestSettings | None = None, start: int = 0, fps: float = 15.0
+) -> Source:
+    """Open what `source` names.
+
+    `start` is the time of a recording's first picture, in nanoseconds; `fps` the rate at which a
+    folder of pictures was taken. Raises SourceError; its text holds no credentials.
+    """
+    settings = settings or IngestSettings()
+    kind = kind_of(source)
+    if kind == "synthetic":
+        return DrawnSource(source, start)
+    if kind == "folder":
+        return FolderSource(path_of(source), start, fps)
+    if kind == "file" and not path_of(source).is_file():
+        raise SourceError(f"{source}: no such file")
+    return VideoSource(source, kind, settings, start)
+
+
+class VideoSource:
+    """Anything that OpenCV reads: a video file, a stream, a local device."""
+
+    def __init__(self, source: str, kind: Kind, settings: IngestSettings, start: int = 0) -> None:
+        self._name = redact(source)
+        self._start = start
+        self._video = _opened(source, kind, settings)
+        get = self._video.get
+        frames = max(int(get(cv2.CAP_PROP_FRAME_COUNT)), 0)
+        # A recording behind http:// states its length, a live stream does not. RTSP plays in
+        # real time, whatever it states.
+        live = kind == "device" or (
+            kind == "stream" and (not frames or source.lower().startswith(("rtsp", "rtmp", "srt")))
         )
-        last = max(last, at)
-        number += 1
-        if wanted(last):
-            done, image = video.retrieve()
-            if done:
-                yield Picture(last, np.asarray(image, np.uint8))
-    video.release()
+        self.facts = Facts(
+            kind,
+            live,
+            int(get(cv2.CAP_PROP_FRAME_WIDTH)),
+            int(get(cv2.CAP_PROP_FRAME_HEIGHT)),
+            _sane(get(cv2.CAP_PROP_FPS)),
+            _fourcc(int(get(cv2.CAP_PROP_FOURCC))),
+            frames,
+        )
+
+    def __iter__(self) -> Iterator[Picture]:
+        return self._read(lambda at: True, None)
+
+    def pictures(self, wanted: Wanted) -> Iterator[Picture]:
+        return self._read(wanted, np.empty((self.facts.height, self.facts.width, 3), np.uint8))
+
+    def _read(self, wanted: Wanted, buffer: Image | None) -> Iterator[Picture]:
+        clock = StreamClock(time.time_ns) if self.facts.live else FileClock(self.facts.fps)
+        video = self._video
+        grabbed = given = 0
+        try:
+            while video.grab():
+                grabbed += 1
+                at = self._start + clock.time(video.get(cv2.CAP_PROP_POS_MSEC))
+                if not wanted(at):
+                    continue
+                # A picture of 720p in memory that is new each time costs more than its decoding.
+                done, image = video.retrieve() if buffer is None else video.retrieve(buffer)
+                if done and image is not None and image.ndim == 3:
+                    given += 1
+                    yield Picture(at, np.asarray(image, np.uint8))
+        finally:
+            video.release()
+        self._complain(grabbed, given)
+
+    def _complain(self, grabbed: int, given: int) -> None:
+        """Raise SourceError if the end of the pictures is not the end of the source."""
+        if self.facts.live:
+            raise SourceError(f"{self._name}: gives no more pictures")
+        if not given:
+            raise SourceError(f"{self._name}: not one picture in it can be decoded")
+        if grabbed < self.facts.frames * _MISSING_TOLERATED:
+            raise SourceError(
+                f"{self._name}: damaged or cut off: {grabbed} of {self.facts.frames} frames read"
+            )
+
+
+class FolderSource:
+    """The pictures of a folder, in the natural order of their names, at a fixed rate."""
+
+    def __init__(self, folder: Path, start: int, fps: float) -> None:
+        self._start = start
+        self._paths = sorted(
+            (p for p in folder.iterdir() if p.suffix.lower() in PICTURES and p.is_file()),
+            key=lambda path: _natural(path.name),
+        )
+        if not self._paths:
+            raise SourceError(
+                f"{folder}: no pictures in this folder ({', '.join(sorted(PICTURES))})"
+            )
+        self._folder = folder
+        self.facts = Facts("folder", False, fps=fps, codec="images", frames=len(self._paths))
+
+    def __iter__(self) -> Iterator[Picture]:
+        return self.pictures(lambda at: True)
+
+    def pictures(self, wanted: Wanted) -> Iterator[Picture]:
+        unreadable: list[str] = []
+        for number, path in enumerate(self._paths):
+            at = self._start + round(number / self.facts.fps * NANOSECONDS)
+            if not wanted(at):
+                continue
+            image = cv2.imread(str(path), cv2.IMREAD_COLOR)
+            if image is None:  # its slot stays empty: a gap that windows know about
+                unreadable.append(path.name)
+            else:
+                yield Picture(at, np.asarray(image, np.uint8))
+        if unreadable:
+            raise SourceError(
+                f"{self._folder}: {len(unreadable)} of {len(self._paths)} pictures cannot be "
+                f"decoded, {unreadable[0]} the first"
+            )
+
+
+class DrawnSource:
+    """A drawn scene. Its own times begin at 0."""
+
+    def __init__(self, url: str, start: int) -> None:
+        # Only who draws loads the drawing: the processes that read cameras start without it.
+        from ingest.synthetic import SyntheticSource  # noqa: PLC0415
+
+        self._start = start
+        try:
+            self._scene = SyntheticSource(url)
+        except CitywatchError as error:
+            raise SourceError(str(error)) from None
+        self.facts = Facts("synthetic", False, codec="drawn")
+
+    def __iter__(self) -> Iterator[Picture]:
+        for picture in self._scene:
+            yield Picture(self._start + picture.captured_at, picture.image)
+
+    def pictures(self, wanted: Wanted) -> Iterator[Picture]:
+        return iter(self)
+
+
+def _opened(source: str, kind: Kind, settings: IngestSettings) -> cv2.VideoCapture:
+    options = [
+        cv2.CAP_PROP_OPEN_TIMEOUT_MSEC, round(settings.open_timeout_seconds * 1000),
+        cv2.CAP_PROP_READ_TIMEOUT_MSEC, round(settings.read_timeout_seconds * 1000),
+        cv2.CAP_PROP_N_THREADS, settings.decoder_threads,
+        cv2.CAP_PROP_HW_ACCELERATION, _ACCELERATION[settings.decoder],
+    ]  # fmt: skip
+    try:
+        if kind == "device":
+            device: int | str = int(source) if source.isdecimal() else source
+            video = cv2.VideoCapture(device, cv2.CAP_ANY)
+        else:
+            address = source if kind == "stream" else str(path_of(source))
+            video = cv2.VideoCapture(address, cv2.CAP_FFMPEG, options)
+    except cv2.error as error:  # wrong use; its text may hold the address
+        raise SourceError(f"{redact(source)}: {redact(str(error.err))}") from None
+    if not video.isOpened():
+        raise SourceError(f"{redact(source)}: {_HINTS[kind]}")
+    return video
+
+
+_HINTS: dict[Kind, str] = {
+    "file": "not a video that can be decoded",
+    "stream": "cannot be opened: is the address right, and does the camera answer?",
+    "device": "cannot be opened: is the device there, free, and readable for this user?",
+}
+
+
+def _sane(fps: float) -> float:
+    """The rate as stated; 0 where a container states nonsense."""
+    return fps if np.isfinite(fps) and 0 < fps <= 1000 else 0.0
+
+
+def _fourcc(code: int) -> str:
+    text = "".join(chr((code >> shift) & 0xFF) for shift in (0, 8, 16, 24))
+    return text.strip("\0 ") if text.isprintable() else ""
+
+
+def _natural(name: str) -> list[tuple[int, str]]:
+    """`frame2` before `frame10`."""
+    return [(int(part), "") if part.isdecimal() else (0, part) for part in re.split(r"(\d+)", name)]
