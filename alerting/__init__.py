@@ -1,0 +1,1 @@
+"""Alerting: predictions become incidents, kept in a store and announced as CloudEvents."""
