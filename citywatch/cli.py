@@ -191,7 +191,9 @@ def cameras_add(
     id: Annotated[str, typer.Argument(help="letters, digits, '.', '_', '-'")],
     source: Annotated[str, typer.Argument(help="path, address, device or synthetic://")],
     fps: Annotated[float, typer.Option(help="frames sampled a second")] = 15.0,
-    lane: Annotated[list[str] | None, typer.Option(help="lanes that watch it [default: all]")] = None,
+    lane: Annotated[
+        list[str] | None, typer.Option(help="lanes that watch it [default: all]")
+    ] = None,
     secret: Annotated[
         str | None, typer.Option(help="name of the secret that {secret} in the source stands for")
     ] = None,

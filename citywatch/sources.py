@@ -1,0 +1,73 @@
+"""From what a user names on the command line to cameras."""
+
+from __future__ import annotations
+
+import re
+from collections import Counter
+from collections.abc import Sequence
+from pathlib import Path
+from urllib.parse import urlsplit
+
+from ingest.addresses import kind_of, path_of
+from shared.cameras import Camera
+from shared.errors import InvalidInput
+
+
+def cameras_of(
+    sources: Sequence[str], fps: float | None = None, loop: bool = False
+) -> list[Camera]:
+    """One camera a source, named after it; raises InvalidInput for what is plainly not there."""
+    cameras = []
+    names: Counter[str] = Counter()
+    for source in sources:
+        _check(source)
+        name = _name(source)
+        names[name] += 1
+        if names[name] > 1:
+            name = f"{name}-{names[name]}"
+        rate = {"fps": fps} if fps else {}
+        cameras.append(Camera.from_table({"id": name, "source": source, "loop": loop, **rate}))
+    return cameras
+
+
+def ends(source: str) -> bool:
+    """Whether it is a recording, which comes to an end by itself."""
+    return kind_of(source) in ("file", "folder")
+
+
+def _check(source: str) -> None:
+    """Look at what can be looked at without decoding; ingest finds the rest."""
+    if not ends(source):
+        return
+    path = path_of(source)
+    if not path.exists():
+        raise InvalidInput(f"{source}: no such file")
+    if path.is_file() and path.stat().st_size == 0:
+        raise InvalidInput(f"{source}: the file is empty")
+    if path.is_dir() and not any(path.iterdir()):
+        raise InvalidInput(f"{source}: the folder is empty")
+
+
+def _name(source: str) -> str:
+    """A camera id; never user, password or query of an address, for ids are in logs."""
+    kind = kind_of(source)
+    if kind in ("file", "folder"):
+        text = path_of(source).resolve().stem
+    elif kind == "device":
+        text = f"camera-{source.removeprefix('/dev/video')}"
+    else:
+        address = urlsplit(source)
+        text = "-".join(filter(None, [address.hostname, *Path(address.path).parts[1:]]))
+    return re.sub(r"[^A-Za-z0-9._-]+", "-", text).strip("-")[:100] or "camera"
+
+
+def duration(source: str) -> float | None:
+    """Seconds that a video file lasts by its own account; None if it does not say."""
+    import cv2
+
+    if kind_of(source) != "file":
+        return None
+    video = cv2.VideoCapture(str(path_of(source)), cv2.CAP_FFMPEG)
+    frames, rate = video.get(cv2.CAP_PROP_FRAME_COUNT), video.get(cv2.CAP_PROP_FPS)
+    video.release()
+    return frames / rate if frames > 0 and rate > 0 else None

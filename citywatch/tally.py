@@ -1,0 +1,129 @@
+"""What has happened so far, counted from the records themselves. Pure: no clock, no output."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from alerting.events import IncidentData
+from shared.messages import NANOSECONDS, EndOfStream, Frame, Prediction
+
+Seen = Frame | EndOfStream | Prediction | IncidentData
+"""What the front door reads from the bus."""
+
+
+@dataclass
+class CameraTally:
+    """One camera's numbers."""
+
+    camera_id: str
+    session: str = ""
+    live: bool = False
+    frames: int = 0
+    dropped: Counter[str] = field(default_factory=Counter)
+    predictions: int = 0
+    last_frame_at: int = 0
+    last: Prediction | None = None
+    open: dict[str, IncidentData] = field(default_factory=dict)
+    end: EndOfStream | None = None
+
+    @property
+    def failed(self) -> bool:
+        """Whether the source could not be read, or not to its end."""
+        return self.end is not None and self.end.reason not in ("end", "stopped")
+
+
+class Tally:
+    """All cameras' numbers."""
+
+    def __init__(self, camera_ids: Iterable[str]) -> None:
+        self.cameras = {camera_id: CameraTally(camera_id) for camera_id in camera_ids}
+        self.incidents: dict[str, IncidentData] = {}
+        self.latencies: list[float] = []
+
+    def take(self, seen: Seen, now: int) -> None:
+        """Count one message; `now` (ns since the epoch) tells the latency of a live camera."""
+        camera = self.cameras.setdefault(seen.camera_id, CameraTally(seen.camera_id))
+        match seen:
+            case Frame():
+                if camera.end is not None and camera.end.session != seen.session:
+                    camera.end = None  # a live camera came back
+                camera.frames += 1
+                camera.session = seen.session
+                camera.live = seen.live
+                camera.last_frame_at = seen.captured_at
+                camera.dropped.update(seen.dropped_before)
+            case EndOfStream():
+                camera.dropped.update(seen.dropped_before)
+                if camera.session in ("", seen.session):
+                    camera.end = seen
+            case Prediction():
+                camera.predictions += 1
+                camera.last = seen
+                if camera.live:
+                    self.latencies.append((now - seen.ended_at) / NANOSECONDS)
+            case IncidentData():
+                self.incidents[seen.id] = seen
+                if seen.state == "open":
+                    camera.open[seen.id] = seen
+                else:
+                    camera.open.pop(seen.id, None)
+
+    @property
+    def frames(self) -> int:
+        """Frames sampled and published."""
+        return sum(camera.frames for camera in self.cameras.values())
+
+    @property
+    def predictions(self) -> int:
+        """Windows classified."""
+        return sum(camera.predictions for camera in self.cameras.values())
+
+    @property
+    def dropped(self) -> Counter[str]:
+        """Frames sampled and not published, by reason."""
+        return sum((camera.dropped for camera in self.cameras.values()), Counter())
+
+    @property
+    def failed(self) -> list[str]:
+        """Cameras whose source could not be read, or not to its end."""
+        return [camera.camera_id for camera in self.cameras.values() if camera.failed]
+
+    def ended(self) -> bool:
+        """Whether every camera's stream is over."""
+        return all(camera.end is not None for camera in self.cameras.values())
+
+    def latency(self, share: float) -> float | None:
+        """Seconds from capture to prediction that this share of live windows kept within."""
+        ordered = sorted(self.latencies)
+        return ordered[min(int(share * len(ordered)), len(ordered) - 1)] if ordered else None
+
+    def summary(self, seconds: float) -> dict[str, Any]:
+        """The last line of `--json`; `seconds` since the cameras were started."""
+        return {
+            "type": "summary",
+            "sources": len(self.cameras),
+            "frames": self.frames,
+            "dropped": sum(self.dropped.values()),
+            "predictions": self.predictions,
+            "incidents": len(self.incidents),
+            "seconds": round(seconds, 3),
+            "fps": round(self.frames / seconds, 1) if seconds > 0 else 0.0,
+            "failed": self.failed,
+        }
+
+
+def prediction_fields(prediction: Prediction) -> Mapping[str, Any]:
+    """A prediction as `--json` prints it."""
+    return {
+        "type": "prediction",
+        "id": prediction.id,
+        "camera_id": prediction.camera_id,
+        "started_at": prediction.started_at / NANOSECONDS,
+        "ended_at": prediction.ended_at / NANOSECONDS,
+        "label": prediction.label,
+        "score": prediction.score,
+        "probabilities": dict(prediction.probabilities),
+    }

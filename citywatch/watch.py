@@ -1,0 +1,111 @@
+"""`citywatch watch`: the main job on files, streams and devices."""
+
+from __future__ import annotations
+
+from contextlib import ExitStack
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
+
+from rich.console import Console
+
+from citywatch.configuration import lane_and_bundle, resolve
+from citywatch.follow import Observer, follow
+from citywatch.jsonlines import JsonLines, print_json
+from citywatch.sources import cameras_of, duration, ends
+from citywatch.standalone import Standalone
+from citywatch.tally import Tally
+from citywatch.view import View
+from shared.errors import InvalidInput
+from shared.logs import start_logging
+from shared.messages import NANOSECONDS
+from shared.service import stop_on_signals
+from shared.settings import ServiceSettings
+
+FIXED = ("alerting.store=sqlite", "alerting.sqlite_file=:memory:")
+DEFAULTS = {("service", "log_level"): "WARNING"}
+"""Incidents of a run live as long as the run, and what is normal is not logged."""
+
+
+@dataclass(frozen=True)
+class Wish:
+    """What the command line asks for."""
+
+    sources: tuple[str, ...]
+    bundle: Path | None = None
+    json: bool = False
+    annotate: Path | None = None
+    plot: Path | None = None
+    fps: float | None = None
+    loop: bool = False
+    seconds: float | None = None
+    start: str | None = None
+    config: Path | None = None
+    settings: tuple[str, ...] = ()
+
+
+def watch(wish: Wish) -> int:
+    """Watch until the end of all sources; returns the exit code."""
+    configuration = resolve(wish.config, wish.settings, wish.bundle, FIXED, DEFAULTS)
+    lane, bundle = lane_and_bundle(configuration)
+    cameras = cameras_of(wish.sources, wish.fps, wish.loop)
+    start_logging(configuration.get(ServiceSettings))
+    finite = frozenset(c.id for c in cameras if ends(c.source) and not c.loop)
+    lasting = {c.id: duration(c.source) for c in cameras if c.id in finite}
+    tally = Tally(camera.id for camera in cameras)
+    stop = stop_on_signals()
+    with ExitStack() as stack:
+        view = View(
+            tally, f"citywatch · {bundle.name}",
+            {name: seconds for name, seconds in lasting.items() if seconds}, json=wish.json,
+        )  # fmt: skip
+        observers: list[Observer] = [view]
+        if wish.json:
+            observers.append(JsonLines())
+        if wish.annotate:
+            from citywatch.annotate import Annotator
+
+            observers.append(stack.enter_context(Annotator(wish.annotate, cameras, bundle)))
+        if wish.plot:
+            from citywatch.plot import Timeline
+
+            observers.append(stack.enter_context(Timeline(wish.plot, tally, bundle)))
+        house = stack.enter_context(Standalone(configuration, lane, cameras))
+        stack.enter_context(view)
+        seconds = follow(house, tally, observers, stop, finite, wish.seconds)
+    return _report(wish, tally, seconds)
+
+
+def _report(wish: Wish, tally: Tally, seconds: float) -> int:
+    if wish.json:
+        print_json(tally.summary(seconds))
+    else:
+        _print(tally, seconds, [p for p in (wish.annotate, wish.plot) if p])
+    return 1 if tally.failed or not tally.frames else 0
+
+
+def _print(tally: Tally, seconds: float, written: list[Path]) -> None:
+    console = Console(highlight=False)
+    summary = tally.summary(seconds)
+    drops = ", ".join(f"{count} {reason}" for reason, count in sorted(tally.dropped.items()))
+    console.print(
+        f"\n{summary['frames']:,} frames in {seconds:.1f} s ({summary['fps']:g} a second), "
+        f"{summary['predictions']:,} windows, {summary['incidents']} incidents, "
+        f"dropped: {drops or 'none'}"
+    )
+    for path in written:
+        console.print(f"written: {path}")
+    if tally.frames and not tally.predictions:
+        console.print("No window was complete: the video is shorter than one, or has gaps.")
+
+
+def _nanoseconds(start: str | None) -> int:
+    if start is None:
+        return 0
+    try:
+        at = datetime.fromisoformat(start).astimezone()
+    except ValueError:
+        raise InvalidInput(f"--start {start}: write it as 2026-03-01T18:30:00") from None
+    if at.timestamp() < 0:
+        raise InvalidInput(f"--start {start}: before 1970")
+    return round(at.timestamp() * NANOSECONDS)
