@@ -194,7 +194,8 @@ log.segment.delete.delay.ms=0
     def _java(self, main: str) -> list[str]:
         java = program("java", "default-jre-headless")
         return [java, "-Xms128m", "-Xmx512m", "-XX:+UseSerialGC", "-XX:TieredStopAtLevel=1",
-                f"-Dlog4j2.configurationFile={LOGGING}", "-cp", f"{kafka_jars()}/*", main]  # fmt: skip
+                f"-Dlog4j2.configurationFile={LOGGING}",
+                "-cp", f"{kafka_jars()}/*", main]  # fmt: skip
 
     def answers(self) -> bool:
         from kafka import KafkaAdminClient  # slow to import, and the command line may not need it
