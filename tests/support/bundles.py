@@ -55,12 +55,14 @@ def write_bundle(
 
 
 def random_backbone(padding: Padding = "torch", seed: int = 0) -> MobileNetV2:
-    """Batch norms differ from the identity, so that folding them wrongly shows."""
+    """Different pictures give different vectors, and folding its batch norms wrongly shows."""
     with torch.random.fork_rng(devices=[]), torch.no_grad():
         torch.manual_seed(seed)
         network = MobileNetV2(padding=padding)
         for module in network.modules():
-            if isinstance(module, torch.nn.BatchNorm2d):
+            if isinstance(module, torch.nn.Conv2d):
+                torch.nn.init.kaiming_normal_(module.weight, nonlinearity="relu")
+            elif isinstance(module, torch.nn.BatchNorm2d):
                 module.weight.uniform_(0.8, 1.6)
                 module.bias.uniform_(-0.3, 0.5)
                 module.running_mean.uniform_(-0.2, 0.2)  # type: ignore[union-attr]
