@@ -98,8 +98,8 @@ def _acceleration() -> Finding:
     nodes = sorted(str(node) for node in Path("/dev/dri").glob("renderD*"))
     if nodes:
         return Finding(
-            "hardware decoding", "absent", f"{', '.join(nodes)} is there, software decoding is used",
-            "set [ingest] decoder where the key exists, and measure: copies may cost the gain",
+            "hardware decoding", "ok", f"{', '.join(nodes)} is there",
+            "[ingest] decoder chooses: auto, software, vaapi, nvdec",
         )  # fmt: skip
     return Finding("hardware decoding", "absent", "no render device; video is decoded in software")
 

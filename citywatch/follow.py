@@ -9,12 +9,13 @@ from contextlib import suppress
 from typing import Protocol
 
 from alerting.events import from_json
+from alerting.stage import decode_prediction
 from citywatch.standalone import Standalone
 from citywatch.tally import Seen, Tally
 from shared.bus import Record
 from shared.codec import decode
 from shared.errors import InvalidMessage
-from shared.messages import EndOfStream, Frame, Prediction
+from shared.messages import Frame
 from shared.service import now_ns
 
 
@@ -72,6 +73,5 @@ def _message(record: Record, order: tuple[str, str, str]) -> Seen:
     if record.partition.topic == frames:  # whose ends are passed over: they come again below
         return decode(record.value, Frame)
     if record.partition.topic == predictions:
-        message: Prediction | EndOfStream = decode(record.value, Prediction, EndOfStream)
-        return message
+        return decode_prediction(record)
     return from_json(record.value).incident

@@ -87,8 +87,10 @@ class Timeline:
         if seen:
             handles = [Patch(color=colours.get(label, "#c44e52"), alpha=0.35,
                              label=label.replace("_", " ")) for label in seen]  # fmt: skip
-            figure.legend(handles=handles, loc="outside upper right", ncols=len(handles),
-                          frameon=False, title="incidents", title_fontsize=9, fontsize=9)  # fmt: skip
+            figure.legend(
+                handles=handles, loc="outside upper right", ncols=len(handles), frameon=False,
+                title="incidents", title_fontsize=9, fontsize=9,
+            )  # fmt: skip
         figure.savefig(self._path, dpi=130)
         plt.close(figure)
 
