@@ -22,7 +22,6 @@ from featurizer.mobilenetv2 import (
 from shared.bundle import Bundle
 from shared.errors import InvalidSettings
 
-
 _FITS_CACHE = 8  # images of 224² whose activations a core keeps near
 
 
