@@ -32,7 +32,7 @@ def eager(bundle: Bundle) -> Backbone:
     network = load_backbone(bundle).eval()
 
     def run(x: np.ndarray) -> np.ndarray:
-        return network(torch.from_numpy(x)).numpy()
+        return np.asarray(network(torch.from_numpy(x)))
 
     return run
 

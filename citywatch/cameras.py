@@ -4,29 +4,46 @@ from __future__ import annotations
 
 import json as jsonlib
 import threading
+import time
 import tomllib
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
 from rich.console import Console
 from rich.table import Table
 
-from citywatch.configuration import sections
+from citywatch.configuration import resolve, sections
+from citywatch.sources import cameras_of
+from ingest.addresses import Opened, has_credentials, kind_of
+from ingest.child import Child
+from ingest.pipe import Order, Parcel
+from ingest.recorder import FACTS, Recorder
+from ingest.settings import IngestSettings
 from shared.bus import Bus, Output
 from shared.cameras import Camera
-from shared.errors import InvalidInput, InvalidMessage, Unavailable
+from shared.codec import decode
+from shared.errors import InvalidInput, InvalidMessage, SourceError, Unavailable
+from shared.messages import Frame
 from shared.service import connect
 from shared.settings import Configuration, KafkaSettings
 from shared.topics import Topics
 
 _ANSWER_SECONDS = 5.0
+_PICTURES = 30
 
 
 def add(tables: Sequence[dict[str, Any]], config: Path | None, settings: Sequence[str]) -> None:
     """Publish definitions; all are checked before the first is sent."""
     cameras = [Camera.from_table(table) for table in tables]
+    for camera in cameras:
+        if has_credentials(camera.source):
+            raise InvalidInput(
+                f"{camera.id}: put user and password into a file of the secrets folder, write "
+                "{secret} in their place, and name the file with --secret"
+            )
     with _bus(config, settings) as (bus, topics):
         _send(bus, [Output(topics.cameras, c.id, c.to_json()) for c in cameras])
     for camera in cameras:
@@ -120,3 +137,54 @@ def _registered(bus: Bus, topics: Topics) -> list[Camera]:
             except InvalidMessage as error:
                 print(f"passed over: {error}")
     return cameras
+
+
+def test(source: str, seconds: float, config: Path | None, settings: Sequence[str]) -> int:
+    """Open a source as ingest would, in a process of its own; print what comes from it.
+
+    Returns 0, or 1 if no picture came. Credentials are not printed.
+    """
+    configuration = resolve(
+        config, settings, fixed=[f"ingest.open_timeout_seconds={seconds}",
+                                 f"ingest.read_timeout_seconds={seconds}"],
+    )  # fmt: skip
+    camera = cameras_of([source])[0]
+    ingest = configuration.get(IngestSettings)
+    opened = Opened(camera, ingest.secrets_folder)
+    order = Order(camera=camera, address=opened.address, generation=0, settings=ingest)
+    begun = time.monotonic()
+    drawn = kind_of(source) == "synthetic"
+    run: Recorder | Child = Recorder(order) if drawn else Child(order, opened.redact)
+    try:
+        if isinstance(run, Child):
+            run.started()
+            begun = time.monotonic()
+        return _describe(run.parcels(), begun)
+    except SourceError as error:
+        print(f"✗ {error}")
+        return 1
+    finally:
+        run.close()
+
+
+def _describe(parcels: Iterator[Parcel], begun: float) -> int:
+    """Print the facts of a source and of its first pictures."""
+    facts = FACTS.validate_json(next(parcels).payload)
+    kind = "live" if facts.live else "a recording"
+    size = f", {facts.width}x{facts.height}" if facts.width else ""
+    rate = f", {facts.fps:g} pictures a second" if facts.fps else ""
+    codec = f", {facts.codec}" if facts.codec else ""
+    print(f"✓ opened after {time.monotonic() - begun:.1f} s: {kind}{size}{rate}{codec}")
+    frames = [(time.monotonic(), parcel) for parcel in islice(parcels, _PICTURES)]
+    if not frames:
+        print("✗ not one picture came from it")
+        return 1
+    first = decode(frames[0][1].payload, Frame)
+    kilobytes = sum(len(parcel.payload) for _, parcel in frames) / len(frames) / 1000
+    print(
+        f"✓ first picture after {frames[0][0] - begun:.1f} s; sent on as {first.width}x"
+        f"{first.height}, {kilobytes:.0f} KB each"
+    )
+    moved = max(decode(parcel.payload, Frame).motion.energy for _, parcel in frames)
+    print(f"✓ {len(frames)} pictures sampled; moving: {moved:.1%} of the picture at most")
+    return 0

@@ -53,7 +53,7 @@ class Scene:
         """Its definition."""
         acts = ",".join(f"{act}@{onset:g}-{offset:g}" for act, onset, offset in self.events)
         source = f"synthetic://street?seed={self.seed}&events={acts}&distractors={self.lively}"
-        return Camera(id=self.camera_id, source=f"{source}&seconds={SECONDS:g}{self.options}")
+        return Camera(id=self.camera_id, source=source + self.options)
 
 
 SCENES = (
@@ -138,8 +138,7 @@ def demo(bundle: Path | None, settings: Sequence[str]) -> int:
     stop = stop_on_signals()
     house = Standalone(configuration, lane, cameras)
     with house, View(tally, f"citywatch demo · {model.name}", {}, origin=time.time()) as view:
-        ids = frozenset(camera.id for camera in cameras)
-        seconds = follow(house, tally, [view, referee], stop, ids, SECONDS + 15)
+        seconds = follow(house, tally, [view, referee], stop, seconds=SECONDS)
     _print_events(console, referee)
     _print_numbers(console, tally, seconds)
     missed = [event for event in referee.events if referee.recognised(event) is None]

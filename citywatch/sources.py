@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections import Counter
 from collections.abc import Sequence
+from datetime import datetime
 from pathlib import Path
 from urllib.parse import urlsplit
 
@@ -14,9 +15,15 @@ from shared.errors import InvalidInput
 
 
 def cameras_of(
-    sources: Sequence[str], fps: float | None = None, loop: bool = False
+    sources: Sequence[str], fps: float | None = None, loop: bool = False, start: str | None = None
 ) -> list[Camera]:
-    """One camera a source, named after it; raises InvalidInput for what is plainly not there."""
+    """One camera a source, named after it; raises InvalidInput for what is plainly not there.
+
+    `start` is when recordings began, as an ISO date and time.
+    """
+    wishes: dict[str, object] = {"loop": loop, "start_seconds": _seconds(start)}
+    if fps is not None:
+        wishes["fps"] = fps
     cameras = []
     names: Counter[str] = Counter()
     for source in sources:
@@ -25,9 +32,20 @@ def cameras_of(
         names[name] += 1
         if names[name] > 1:
             name = f"{name}-{names[name]}"
-        rate = {"fps": fps} if fps else {}
-        cameras.append(Camera.from_table({"id": name, "source": source, "loop": loop, **rate}))
+        cameras.append(Camera.from_table({"id": name, "source": source, **wishes}))
     return cameras
+
+
+def _seconds(start: str | None) -> float:
+    if start is None:
+        return 0.0
+    try:
+        seconds = datetime.fromisoformat(start).timestamp()
+    except ValueError:
+        raise InvalidInput(f"--start {start}: write it as 2026-03-01T18:30:00") from None
+    if seconds < 0:
+        raise InvalidInput(f"--start {start}: before 1970")
+    return seconds
 
 
 def ends(source: str) -> bool:

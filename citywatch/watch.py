@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from contextlib import ExitStack
 from dataclasses import dataclass
-from datetime import datetime
 from pathlib import Path
 
 from rich.console import Console
@@ -16,9 +15,7 @@ from citywatch.sources import cameras_of, duration, ends
 from citywatch.standalone import Standalone
 from citywatch.tally import Tally
 from citywatch.view import View
-from shared.errors import InvalidInput
 from shared.logs import start_logging
-from shared.messages import NANOSECONDS
 from shared.service import stop_on_signals
 from shared.settings import ServiceSettings
 
@@ -48,7 +45,7 @@ def watch(wish: Wish) -> int:
     """Watch until the end of all sources; returns the exit code."""
     configuration = resolve(wish.config, wish.settings, wish.bundle, FIXED, DEFAULTS)
     lane, bundle = lane_and_bundle(configuration)
-    cameras = cameras_of(wish.sources, wish.fps, wish.loop)
+    cameras = cameras_of(wish.sources, wish.fps, wish.loop, wish.start)
     start_logging(configuration.get(ServiceSettings))
     finite = frozenset(c.id for c in cameras if ends(c.source) and not c.loop)
     lasting = {c.id: duration(c.source) for c in cameras if c.id in finite}
@@ -97,15 +94,3 @@ def _print(tally: Tally, seconds: float, written: list[Path]) -> None:
         console.print(f"written: {path}")
     if tally.frames and not tally.predictions:
         console.print("No window was complete: the video is shorter than one, or has gaps.")
-
-
-def _nanoseconds(start: str | None) -> int:
-    if start is None:
-        return 0
-    try:
-        at = datetime.fromisoformat(start).astimezone()
-    except ValueError:
-        raise InvalidInput(f"--start {start}: write it as 2026-03-01T18:30:00") from None
-    if at.timestamp() < 0:
-        raise InvalidInput(f"--start {start}: before 1970")
-    return round(at.timestamp() * NANOSECONDS)
