@@ -52,6 +52,7 @@ class Facts:
     fps: float = 0.0
     codec: str = ""
     frames: int = 0
+    """How many pictures there are; 0: unknown, or no end."""
 
 
 class Source(Protocol):
@@ -184,25 +185,27 @@ class FolderSource:
 
 
 class DrawnSource:
-    """A drawn scene. Its own times begin at 0."""
+    """A drawn scene."""
 
     def __init__(self, url: str, start: int) -> None:
         # Only who draws loads the drawing: the processes that read cameras start without it.
         from ingest.synthetic import SyntheticSource  # noqa: PLC0415
 
-        self._start = start
         try:
-            self._scene = SyntheticSource(url)
+            self._scene = SyntheticSource(url, start)
         except CitywatchError as error:
             raise SourceError(str(error)) from None
-        self.facts = Facts("synthetic", False, codec="drawn")
+        options = self._scene.options
+        self.facts = Facts(
+            "synthetic", False, options.width, options.height, options.fps, "drawn",
+            self._scene.frames,
+        )  # fmt: skip
 
     def __iter__(self) -> Iterator[Picture]:
-        for picture in self._scene:
-            yield Picture(self._start + picture.captured_at, picture.image)
+        return iter(self._scene)
 
     def pictures(self, wanted: Wanted) -> Iterator[Picture]:
-        return iter(self)
+        return self._scene.pictures(wanted)
 
 
 def _opened(source: str, kind: Kind, settings: IngestSettings) -> cv2.VideoCapture:

@@ -27,6 +27,9 @@ class Camera(BaseModel):
     lanes: tuple[Name, ...] = Field((), description="lanes that watch it; empty: all")
     secret: Name | None = Field(None, description="name of a file in the secrets folder")
     loop: bool = Field(False, description="begin a file again at its end, as a live camera")
+    start_seconds: float = Field(
+        0, ge=0, le=4e9, description="of a recording: its first picture, since the Unix epoch"
+    )
 
     def to_json(self) -> bytes:
         """The value of a record in the cameras topic."""

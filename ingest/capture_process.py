@@ -1,0 +1,58 @@
+"""`python -m ingest.capture_process`: reads one camera, in a process that may be killed.
+
+OpenCV's `read()` can block for ever after a network loss; here that harms nobody else. `pipe.py`
+says what goes in and out.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+import threading
+
+import cv2
+
+from ingest.pipe import Kind, Order, Parcel
+from ingest.recorder import Recorder
+from shared.errors import SourceError
+
+
+def main() -> None:
+    """Obey one order, then end."""
+    # What a library prints to standard output must not get between the parcels.
+    up = os.fdopen(os.dup(1), "wb", buffering=0)
+    os.dup2(2, 1)
+    cv2.setNumThreads(1)
+
+    def send(parcel: Parcel) -> None:
+        data = memoryview(parcel.pack())
+        while data:
+            data = data[up.write(data) :]
+
+    send(Parcel(Kind.ALIVE))
+    order = Order.model_validate_json(sys.stdin.buffer.readline())
+    # RTSP over UDP loses packets without a word.
+    options = "rtsp_transport;tcp"
+    if order.settings.decoder == "nvdec":
+        options += "|hwaccel;cuda|hwaccel_output_format;cuda"
+    os.environ["OPENCV_FFMPEG_CAPTURE_OPTIONS"] = options
+    recorder = Recorder(order, lambda: send(Parcel(Kind.ALIVE)))
+    threading.Thread(target=_obey, args=[recorder], daemon=True).start()
+    try:
+        for parcel in recorder.parcels():
+            send(parcel)
+    except SourceError as error:
+        send(Parcel(Kind.TROUBLE, payload=str(error).encode()))
+    else:
+        send(Parcel(Kind.END))
+
+
+def _obey(recorder: Recorder) -> None:
+    """A full frame on request; the end when the parent is gone."""
+    while os.read(0, 64):
+        recorder.require_key()
+    os._exit(0)
+
+
+if __name__ == "__main__":
+    main()

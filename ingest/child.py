@@ -1,0 +1,133 @@
+"""The parent's end of a capture process: start it, listen with a time limit, kill it."""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import os
+import re
+import select
+import subprocess
+import sys
+import time
+from collections import deque
+from collections.abc import Callable, Iterator
+
+from ingest.pipe import KEY_PLEASE, Kind, Order, Parcel, Unpacker
+from shared.errors import SourceError
+
+_START_SECONDS = 60.0  # for a process to load its libraries on a busy machine
+_GRACE_SECONDS = 2.0  # the decoder's own time limits come first: they can say more
+_PIPE_BYTES = 1 << 20  # room for a second of frames: fewer switches between the processes
+_NOISE = re.compile(r"backend is generally available|Failed to initialize VideoCapture|^\s*$")
+_ORIGIN = re.compile(r"^(\[[^]]*\] *)+(global [\w.]+:\d+ \w+ *)?")
+
+
+class Child:
+    """One run of `python -m ingest.capture_process`."""
+
+    def __init__(self, order: Order, redact: Callable[[str], str]) -> None:
+        self._redact = redact
+        self._settings = order.settings
+        self._name = redact(order.address)
+        self._process = subprocess.Popen(
+            [sys.executable, "-m", "ingest.capture_process"],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            bufsize=0,
+            # A Ctrl-C at the terminal is for us: we say when it ends.
+            start_new_session=True,
+        )
+        assert self._process.stdin and self._process.stdout and self._process.stderr
+        self._down = self._process.stdin
+        self._up = self._process.stdout.fileno()
+        self._words = self._process.stderr.fileno()
+        for fd in (self._up, self._words):
+            os.set_blocking(fd, False)
+        fcntl.fcntl(self._up, fcntl.F_SETPIPE_SZ, _PIPE_BYTES)
+        self._poll = select.poll()
+        self._poll.register(self._up, select.POLLIN)
+        self._poll.register(self._words, select.POLLIN)
+        self._unpacker = Unpacker()
+        self._said: deque[str] = deque(maxlen=4)
+        self._half_line = ""
+        with contextlib.suppress(BrokenPipeError):  # dead already: `parcels` will say so
+            self._down.write(order.model_dump_json().encode() + b"\n")
+        os.set_blocking(self._down.fileno(), False)
+
+    def started(self) -> None:
+        """Wait until the process has loaded its libraries. Raises SourceError if it cannot."""
+        self._receive(_START_SECONDS, "the capture process did not start")
+
+    def parcels(self) -> Iterator[Parcel]:
+        """OPENED and frames until the source's end.
+
+        Raises SourceError with the source's trouble, or that it was silent for too long, or that
+        the process died. While nobody asks for the next parcel no clock runs.
+        """
+        limit = self._settings.open_timeout_seconds
+        while True:
+            for parcel in self._receive(limit + _GRACE_SECONDS, f"no answer in {limit:g} s"):
+                if parcel.kind is Kind.END:
+                    return
+                if parcel.kind is Kind.TROUBLE:
+                    raise self._trouble(parcel.payload.decode(errors="replace"))
+                if parcel.kind is Kind.OPENED:
+                    limit = self._settings.read_timeout_seconds
+                if parcel.kind is not Kind.ALIVE:
+                    yield parcel
+
+    def require_key(self) -> None:
+        """Ask for a full frame."""
+        with contextlib.suppress(OSError):  # gone, or asked so often that the pipe is full
+            self._down.write(KEY_PLEASE)
+
+    def kill(self) -> None:
+        """End the process at once. May be called from any thread, and twice."""
+        self._process.kill()
+
+    def close(self) -> None:
+        """Kill, wait, free the pipes."""
+        self.kill()
+        self._process.wait()
+        for stream in (self._process.stdin, self._process.stdout, self._process.stderr):
+            if stream is not None:
+                with contextlib.suppress(OSError):
+                    stream.close()
+
+    def _receive(self, timeout: float, silence: str) -> list[Parcel]:
+        """At least one parcel. Raises SourceError after `timeout` seconds, or at the end."""
+        until = time.monotonic() + timeout
+        parcels: list[Parcel] = []
+        while not parcels:
+            left = until - time.monotonic()
+            if left <= 0:
+                raise self._trouble(f"{self._name}: {silence}")
+            for fd, _ in self._poll.poll(left * 1000):
+                data = os.read(fd, _PIPE_BYTES)
+                if fd == self._words:
+                    self._listen(data)
+                elif data:
+                    parcels += self._unpacker.feed(data)
+                else:
+                    status = self._process.wait()
+                    raise self._trouble(f"{self._name}: the capture process died ({status})")
+                if not data:
+                    self._poll.unregister(fd)
+        return parcels
+
+    def _trouble(self, text: str) -> SourceError:
+        """The error, with the last words of the decoder, which often say why."""
+        self.kill()
+        self._process.wait()
+        with contextlib.suppress(OSError):  # nothing more was said
+            self._listen(os.read(self._words, _PIPE_BYTES))
+        return SourceError("; ".join(dict.fromkeys([self._redact(text), *self._said])))
+
+    def _listen(self, data: bytes) -> None:
+        *lines, self._half_line = (self._half_line + data.decode(errors="replace")).split("\n")
+        for line in lines:
+            words = self._redact(_ORIGIN.sub("", line)).strip()[:300]
+            if words and not _NOISE.search(line):
+                self._said.append(words)
