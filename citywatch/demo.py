@@ -137,7 +137,7 @@ def demo(bundle: Path | None, settings: Sequence[str]) -> int:
     )
     stop = stop_on_signals()
     house = Standalone(configuration, lane, cameras)
-    with house, View(tally, f"citywatch demo · {model.name}", {}, origin=time.time()) as view:
+    with house, View(tally, f"citywatch demo · {model.name}", origin=time.time()) as view:
         seconds = follow(house, tally, [view, referee], stop, seconds=SECONDS)
     _print_events(console, referee)
     _print_numbers(console, tally, seconds)

@@ -34,13 +34,12 @@ def follow(
     tally: Tally,
     observers: Sequence[Observer],
     stop: threading.Event,
-    finite: frozenset[str] = frozenset(),
     seconds: float | None = None,
 ) -> float:
-    """Watch until the end, which is `stop`, `seconds`, or the end of all sources if all are finite.
+    """Watch until `stop`, for `seconds`, or until every source is over.
 
-    `finite` names the cameras whose source ends. Returns the seconds that it took, from the start
-    of the cameras to the last message. Raises what a stage died of.
+    Returns the seconds that it took, from the start of the cameras to the last message. Raises
+    what a stage died of.
     """
     begun = time.monotonic()
     for records in house.follow():
@@ -48,10 +47,11 @@ def follow(
             tally.take(seen, now_ns())
             for observer in observers:
                 observer.take(seen)
+        tally.note(house.statuses())
         for observer in observers:
             observer.tick()
-        over = all(c.camera_id in finite and c.end is not None for c in tally.cameras.values())
-        if stop.is_set() or over or (seconds and time.monotonic() - begun >= seconds):
+        late = seconds is not None and time.monotonic() - begun >= seconds
+        if stop.is_set() or late or tally.over:
             house.finish()
     return time.monotonic() - begun
 

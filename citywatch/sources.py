@@ -77,15 +77,3 @@ def _name(source: str) -> str:
         address = urlsplit(source)
         text = "-".join(filter(None, [address.hostname, *Path(address.path).parts[1:]]))
     return re.sub(r"[^A-Za-z0-9._-]+", "-", text).strip("-")[:100] or "camera"
-
-
-def duration(source: str) -> float | None:
-    """Seconds that a video file lasts by its own account; None if it does not say."""
-    import cv2
-
-    if kind_of(source) != "file":
-        return None
-    video = cv2.VideoCapture(str(path_of(source)), cv2.CAP_FFMPEG)
-    frames, rate = video.get(cv2.CAP_PROP_FRAME_COUNT), video.get(cv2.CAP_PROP_FPS)
-    video.release()
-    return frames / rate if frames > 0 and rate > 0 else None

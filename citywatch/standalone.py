@@ -17,6 +17,8 @@ from importlib import import_module
 from types import TracebackType
 from typing import Self
 
+from ingest.stage import IngestWorker
+from ingest.supervisor import CameraStatus
 from shared.bus import Output, Record
 from shared.bus_memory import MemoryBus
 from shared.cameras import Camera
@@ -113,6 +115,11 @@ class Standalone:
     def healthy(self) -> bool:
         """Whether every stage works; `/readyz` shows it."""
         return all(room.runner.healthy.is_set() for room in self._rooms.values())
+
+    def statuses(self) -> Sequence[CameraStatus]:
+        """How each camera fares; empty once they are stopped."""
+        runner = self._rooms["ingest"].runner
+        return runner.statuses() if isinstance(runner, IngestWorker) else ()
 
     def follow(self) -> Iterator[list[Record]]:
         """Frames, predictions and incidents as they appear, in lists; an empty one each 0.1 s.

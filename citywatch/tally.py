@@ -8,7 +8,8 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from alerting.events import IncidentData
-from shared.messages import NANOSECONDS, EndOfStream, Frame, Prediction
+from ingest.supervisor import CameraStatus
+from shared.messages import NANOSECONDS, EndOfStream, Frame, Prediction, Session
 
 Seen = Frame | EndOfStream | Prediction | IncidentData
 """What the front door reads from the bus."""
@@ -24,15 +25,33 @@ class CameraTally:
     frames: int = 0
     dropped: Counter[str] = field(default_factory=Counter)
     predictions: int = 0
+    begun_at: int = 0
     last_frame_at: int = 0
+    duration: float | None = None
     last: Prediction | None = None
     open: dict[str, IncidentData] = field(default_factory=dict)
     end: EndOfStream | None = None
+    state: str = "starting"
+    error: str | None = None
+
+    @property
+    def progress(self) -> float | None:
+        """Share of a recording that has been read, 0..1; None if its length is not known."""
+        if self.live or not self.duration:
+            return None
+        return min((self.last_frame_at - self.begun_at) / NANOSECONDS / self.duration, 1.0)
+
+    @property
+    def over(self) -> bool:
+        """Whether no more will come: a recording at its end, or what could never be opened."""
+        if self.live:
+            return False
+        return self.end is not None or (self.state == "down" and not self.frames)
 
     @property
     def failed(self) -> bool:
-        """Whether the source could not be read, or not to its end."""
-        return self.end is not None and self.end.reason not in ("end", "stopped")
+        """Whether the source cannot be read now, or could not be to its end."""
+        return self.state in ("failed", "down")
 
 
 class Tally:
@@ -51,7 +70,9 @@ class Tally:
                 if camera.end is not None and camera.end.session != seen.session:
                     camera.end = None  # a live camera came back
                 camera.frames += 1
-                camera.session = seen.session
+                if camera.session != seen.session:
+                    camera.session = seen.session
+                    camera.begun_at = Session.parse(seen.session).started_at
                 camera.live = seen.live
                 camera.last_frame_at = seen.captured_at
                 camera.dropped.update(seen.dropped_before)
@@ -70,6 +91,15 @@ class Tally:
                     camera.open[seen.id] = seen
                 else:
                     camera.open.pop(seen.id, None)
+
+    def note(self, statuses: Iterable[CameraStatus]) -> None:
+        """Keep the newest word of ingest on each camera."""
+        for status in statuses:
+            camera = self.cameras.setdefault(status.id, CameraTally(status.id))
+            camera.state, camera.error = status.state, status.error
+            facts = status.facts
+            if facts is not None and not facts.live and facts.frames and facts.fps:
+                camera.duration = facts.frames / facts.fps
 
     @property
     def frames(self) -> int:
@@ -91,9 +121,10 @@ class Tally:
         """Cameras whose source could not be read, or not to its end."""
         return [camera.camera_id for camera in self.cameras.values() if camera.failed]
 
-    def ended(self) -> bool:
-        """Whether every camera's stream is over."""
-        return all(camera.end is not None for camera in self.cameras.values())
+    @property
+    def over(self) -> bool:
+        """Whether no more will come from any camera."""
+        return all(camera.over for camera in self.cameras.values())
 
     def latency(self, share: float) -> float | None:
         """Seconds from capture to prediction that this share of live windows kept within."""
@@ -124,6 +155,6 @@ def prediction_fields(prediction: Prediction) -> Mapping[str, Any]:
         "started_at": prediction.started_at / NANOSECONDS,
         "ended_at": prediction.ended_at / NANOSECONDS,
         "label": prediction.label,
-        "score": prediction.score,
-        "probabilities": dict(prediction.probabilities),
+        "score": round(prediction.score, 6),
+        "probabilities": {name: round(p, 6) for name, p in prediction.probabilities.items()},
     }

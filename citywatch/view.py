@@ -6,7 +6,6 @@ On something that is no terminal only the lines are printed.
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping
 from datetime import datetime
 from types import TracebackType
 from typing import Self
@@ -19,7 +18,6 @@ from rich.text import Text
 from alerting.events import IncidentData
 from citywatch.tally import CameraTally, Seen, Tally
 from shared.bundle import NORMAL
-from shared.messages import NANOSECONDS
 
 _BAR = 16
 _REFRESH_SECONDS = 0.125
@@ -29,29 +27,28 @@ _YEAR = 366 * 86400
 class View:
     """Shows a tally as it grows.
 
-    `durations` are the seconds that files last, where known: they get a progress bar. `origin` is
-    the time (s) that clocks are counted from; 0: the time of day, or of the recording.
+    `origin` is the time (s) that clocks are counted from; 0: the time of day, or of the recording.
     """
 
     def __init__(
         self,
         tally: Tally,
         title: str,
-        durations: Mapping[str, float],
         *,
         json: bool = False,
         origin: float = 0.0,
     ) -> None:
         self._tally = tally
         self._title = title
-        self._durations = durations
         self._origin = origin
         screen = Console(stderr=True, highlight=False)
         out = Console(highlight=False)
         # On one terminal, lines and table must pass through one console to keep apart.
         self._lines = None if json else screen if out.is_terminal else out
         shown = screen.is_terminal and not (json and out.is_terminal)
+        self._screen = screen
         self._live = Live(console=screen, auto_refresh=False, transient=True) if shown else None
+        self._errors: dict[str, str | None] = {}
         self._next = 0.0
 
     def __enter__(self) -> Self:
@@ -74,7 +71,14 @@ class View:
             self._lines.print(incident_line(seen, self._origin))
 
     def tick(self) -> None:
-        """Draw the table again, at most eight times a second."""
+        """Say what is wrong with cameras; draw the table again, at most eight times a second."""
+        for camera in self._tally.cameras.values():
+            if camera.error != self._errors.get(camera.camera_id):
+                self._errors[camera.camera_id] = camera.error
+                if camera.error:
+                    self._screen.print(f"{camera.camera_id}: {camera.error}", style="red")
+                else:
+                    self._screen.print(f"{camera.camera_id}: is back", style="green")
         now = time.monotonic()
         if self._live is not None and now >= self._next:
             self._next = now + _REFRESH_SECONDS
@@ -82,7 +86,7 @@ class View:
 
     def _table(self) -> Group:
         table = Table(box=None, padding=(0, 2, 0, 0), header_style="dim")
-        for name in ("camera", "progress" if self._durations else "state", "score", "now", ""):
+        for name in ("camera", "source", "score", "now", ""):
             table.add_column(name, no_wrap=True)
         for camera in self._tally.cameras.values():
             table.add_row(
@@ -95,20 +99,22 @@ class View:
         )
         return Group("", Text(self._title, "bold"), table, Text(foot, "dim"))
 
-    def _state(self, camera: CameraTally) -> Text:
-        if camera.failed:
-            return Text("failed" if not camera.live else "lost, trying again", "red")
+    @staticmethod
+    def _state(camera: CameraTally) -> Text:
+        if camera.state == "failed":
+            return Text("failed", "red")
+        if camera.state == "down":
+            return Text("away, trying again", "red")
         if camera.end is not None:
             return Text("done", "dim")
         if not camera.frames:
             return Text("opening", "yellow")
-        duration = self._durations.get(camera.camera_id)
-        if duration is None or camera.live:
-            return Text("live", "green")
-        share = min(camera.last_frame_at / NANOSECONDS / duration, 1.0) if duration else 1.0
-        return Text("━" * round(share * 12), "cyan") + Text(
-            "━" * (12 - round(share * 12)), "bright_black"
-        ) + Text(f" {share:4.0%}", "default")  # fmt: skip
+        progress = camera.progress
+        if progress is None:
+            return Text("live", "green") if camera.live else Text("reading")
+        full = round(progress * _BAR)
+        bar = Text("━" * full, "cyan") + Text("━" * (_BAR - full), "bright_black")
+        return bar + Text(f" {progress:4.0%}", "default")
 
 
 def _now(camera: CameraTally) -> tuple[Text, Text]:

@@ -11,7 +11,7 @@ from rich.console import Console
 from citywatch.configuration import lane_and_bundle, resolve
 from citywatch.follow import Observer, follow
 from citywatch.jsonlines import JsonLines, print_json
-from citywatch.sources import cameras_of, duration, ends
+from citywatch.sources import cameras_of
 from citywatch.standalone import Standalone
 from citywatch.tally import Tally
 from citywatch.view import View
@@ -20,8 +20,8 @@ from shared.service import stop_on_signals
 from shared.settings import ServiceSettings
 
 FIXED = ("alerting.store=sqlite", "alerting.sqlite_file=:memory:")
-DEFAULTS = {("service", "log_level"): "WARNING"}
-"""Incidents of a run live as long as the run, and what is normal is not logged."""
+DEFAULTS = {("service", "log_level"): "ERROR"}
+"""Incidents of a run live as long as the run. What a camera lacks, the view says."""
 
 
 @dataclass(frozen=True)
@@ -47,15 +47,10 @@ def watch(wish: Wish) -> int:
     lane, bundle = lane_and_bundle(configuration)
     cameras = cameras_of(wish.sources, wish.fps, wish.loop, wish.start)
     start_logging(configuration.get(ServiceSettings))
-    finite = frozenset(c.id for c in cameras if ends(c.source) and not c.loop)
-    lasting = {c.id: duration(c.source) for c in cameras if c.id in finite}
     tally = Tally(camera.id for camera in cameras)
     stop = stop_on_signals()
     with ExitStack() as stack:
-        view = View(
-            tally, f"citywatch · {bundle.name}",
-            {name: seconds for name, seconds in lasting.items() if seconds}, json=wish.json,
-        )  # fmt: skip
+        view = View(tally, f"citywatch · {bundle.name}", json=wish.json)
         observers: list[Observer] = [view]
         if wish.json:
             observers.append(JsonLines())
@@ -69,7 +64,7 @@ def watch(wish: Wish) -> int:
             observers.append(stack.enter_context(Timeline(wish.plot, tally, bundle)))
         house = stack.enter_context(Standalone(configuration, lane, cameras))
         stack.enter_context(view)
-        seconds = follow(house, tally, observers, stop, finite, wish.seconds)
+        seconds = follow(house, tally, observers, stop, wish.seconds)
     return _report(wish, tally, seconds)
 
 
