@@ -116,14 +116,17 @@ def from_json(value: bytes | str | None) -> IncidentEvent:
             raise InvalidMessage("not a CloudEvent 1.0")
         if event.get("type") not in _TYPES.values():
             raise InvalidMessage(f"type {str(event.get('type'))[:80]!r} is not an incident's")
+        name, at = event.get("id"), event.get("time", "")
+        if not isinstance(name, str) or not isinstance(at, str):
+            raise InvalidMessage("id and time must be texts")
         incident = IncidentData.model_validate(event.get("data"))
-        return IncidentEvent(str(event["id"]), str(event.get("time", "")), incident, text)
+        return IncidentEvent(name, at, incident, text)
     except ValidationError as error:
         problem = error.errors(include_url=False, include_input=False)[0]
         raise InvalidMessage(
             f"data.{'.'.join(map(str, problem['loc']))}: {problem['msg']}"
         ) from None
-    except (ValueError, KeyError, RecursionError) as error:
+    except (ValueError, RecursionError) as error:
         raise InvalidMessage(f"not a CloudEvent: {type(error).__name__}: {error}") from None
 
 

@@ -141,8 +141,8 @@ class Run:
 class SessionState:
     """What is remembered of one session of one camera.
 
-    `seen_at` is the end of the newest window; `heard_at` is the same, but never later than the
-    bus's append time: a camera whose clock runs ahead must not look alive for ever.
+    `seen_at` is the end of the newest window by the camera's clock; `heard_at` is the event time of
+    its whole partition when it came: a camera's wrong clock says nothing about its silence.
     """
 
     last_index: int = -1

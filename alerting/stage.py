@@ -155,9 +155,9 @@ class AlertingStage:
         self, owned: _Owned, record: Record, message: object, steps: dict[Key, _Step]
     ) -> None:
         assert isinstance(message, Prediction | EndOfStream)
-        heard_at = min(message.ended_at, record.timestamp * 1_000_000)
         session = Session.parse(message.session)
         if session.live:
+            heard_at = min(message.ended_at, record.timestamp * 1_000_000)
             owned.clock = max(owned.clock, heard_at)
             if not self._admit(owned, record.partition.number, message.camera_id, session, steps):
                 log.debug("%s: %s is over", message.camera_id, message.session)
@@ -170,7 +170,7 @@ class AlertingStage:
         if session.live and message.last_index > step.state.last_index:
             delay = (self._wall_ns() - message.ended_at) / NANOSECONDS
             metrics.latency_seconds.labels(self._rules.lane).observe(max(delay, 0.0))
-        self._become(step, advance(step.state, message, heard_at, self._rules))
+        self._become(step, advance(step.state, message, owned.clock, self._rules))
 
     def _admit(
         self,
@@ -228,11 +228,7 @@ class AlertingStage:
             )
             for key, step in changed.items()
         ]
-        try:
-            self._store.apply(writes)
-        except Transient:
-            self._owned.clear()  # how much was stored is not known
-            raise
+        self._store.apply(writes)
         by_number = {partition.number: owned for partition, owned in self._owned.items()}
         for write in writes:
             owned = by_number[write.key.partition]

@@ -1,7 +1,8 @@
 """The embedded store: one SQLite file, or memory only. What standalone and `serve` run on.
 
-Forgets nothing by itself but incidents older than `incident_days`; a session is a few hundred
-bytes.
+A process has the file to itself. Which partition carries a camera may differ from one run to the
+next, so what an earlier run left goes to the first partition that is loaded: its live sessions are
+over, and close there on silence.
 """
 
 from __future__ import annotations
@@ -22,7 +23,7 @@ CREATE TABLE IF NOT EXISTS sessions (
     lane TEXT, partition INTEGER, camera TEXT, session TEXT,
     version INTEGER NOT NULL, finished INTEGER NOT NULL, state TEXT NOT NULL,
     written REAL NOT NULL,
-    PRIMARY KEY (lane, partition, camera, session)) WITHOUT ROWID;
+    PRIMARY KEY (lane, camera, session)) WITHOUT ROWID;
 CREATE INDEX IF NOT EXISTS unfinished ON sessions (lane, partition) WHERE finished = 0;
 CREATE TABLE IF NOT EXISTS outbox (
     number INTEGER PRIMARY KEY AUTOINCREMENT,
@@ -45,6 +46,7 @@ class SqliteStore:
     ) -> None:
         self._lane = lane
         self._lock = threading.Lock()
+        self._adopted = False
         try:
             self._db = sqlite3.connect(file, timeout=5, check_same_thread=False)
             # Write-ahead and NORMAL: a power cut may lose the last transactions, state and last
@@ -65,6 +67,12 @@ class SqliteStore:
     def load(self, partition: int) -> Loaded:
         place = (self._lane, partition)
         with self._transaction() as db:
+            if not self._adopted:
+                for table in ("sessions", "outbox"):
+                    db.execute(
+                        f"UPDATE {table} SET partition = ? WHERE lane = ?", (partition, self._lane)
+                    )
+                self._adopted = True
             sessions = db.execute(
                 "SELECT camera, session, state, version FROM sessions"
                 " WHERE lane = ? AND partition = ? AND finished = 0",
@@ -146,8 +154,7 @@ class SqliteStore:
 
 def _row(db: sqlite3.Connection, lane: str, key: Key) -> tuple[str, int] | None:
     row: tuple[str, int] | None = db.execute(
-        "SELECT state, version FROM sessions"
-        " WHERE lane = ? AND partition = ? AND camera = ? AND session = ?",
-        (lane, *key),
+        "SELECT state, version FROM sessions WHERE lane = ? AND camera = ? AND session = ?",
+        (lane, key.camera_id, key.session),
     ).fetchone()
     return row
