@@ -14,7 +14,7 @@ from ingest.scene.figure import appearance
 from ingest.scene.street import Street
 from ingest.scene.track import Track
 from ingest.scene.vehicles import BRAKE, HAZARD, HEADING, NOSE, PITCH, REAR, TILT, X, Z
-from ingest.scene.view import Array
+from ingest.scene.view import Array, pair
 
 _STEP = 1 / 30
 LEAD = 0.35
@@ -121,7 +121,7 @@ def _cars_meet(
     gap = 0.5 * one.length + (0.5 * two.width + 0.2 if aside else 0.5 * two.length)
     contact = np.array([x, z]) - ahead * gap
     from_there = contact - ahead * _travel(speed, lead, brake)
-    hitting = _Car(impact - lead, *from_there.tolist(), course)
+    hitting = _Car(impact - lead, *pair(from_there), course)
     left = _approach(hitting, impact, speed, course, start, brake, 0.0)
     if aside:
         turn = float(random.choice([-1, 1]) * random.uniform(1.1, 1.5))
@@ -130,7 +130,7 @@ def _cars_meet(
         begin = np.array([x, z]) - lead * other_speed * np.array(
             [sin(other_course), cos(other_course)]
         )
-        struck = _Car(impact - lead, *begin.tolist(), other_course)
+        struck = _Car(impact - lead, *pair(begin), other_course)
         _approach(struck, impact, other_speed, other_course, impact, 0.0, 0.0)
         spin = float(np.sign(turn) * random.uniform(2.0, 4.5) * random.choice([-1, 1]))
         struck.slide(end, 0.62 * left, course + 0.25 * turn, spin, 7.0, nose=0.15, rear=0.15)
@@ -138,7 +138,7 @@ def _cars_meet(
     else:
         other_speed = float(random.choice([0.0, 2.5]))
         begin = np.array([x, z]) - ahead * lead * other_speed
-        struck = _Car(impact - lead, *begin.tolist(), course)
+        struck = _Car(impact - lead, *pair(begin), course)
         _approach(struck, impact, other_speed, course, impact, 0.0, 0.0)
         spin = float(random.choice([-1, 1]) * random.uniform(0.4, 1.8))
         struck.slide(end, 0.6 * left, course + 0.1 * spin, spin, 5.5, rear=0.7)
@@ -148,17 +148,19 @@ def _cars_meet(
         while car.time < end + 1.0:
             car.step(0.0, course)
         car.drive_off(course)
-    push = (0.45 * left * ahead).tolist()
-    event = Event("road_accident", start, end, street.view.region(*nose, 3.2, 1.8), "accident")
+    push = pair(0.45 * left * ahead)
+    event = Event(
+        "road_accident", start, end, street.view.region(*pair(nose), 3.2, 1.8), "accident"
+    )
     return Act(
         event,
         _helpers(street, random, nose, impact, end),
         [(one, hitting.track()), (two, struck.track())],
         [
-            puff(random, *nose.tolist(), impact, 0.25, 1.0),
-            puff(random, *(nose + 0.2 * left * ahead).tolist(), impact + 0.5, end - impact, 0.8),
+            puff(random, *pair(nose), impact, 0.25, 1.0),
+            puff(random, *pair(nose + 0.2 * left * ahead), impact + 0.5, end - impact, 0.8),
         ],
-        [shards(random, *nose.tolist(), impact, end + 3, 1.0, 34, (push[0], push[1]))],
+        [shards(random, *pair(nose), impact, end + 3, 1.0, 34, push)],
         clear=(start - 6, end + 10),
     )
 
@@ -174,7 +176,7 @@ def _person_hit(
     speed, brake, lead = float(random.uniform(8.5, 13)), float(random.uniform(3, 7)), 4.0
     model = vehicles.model(random)
     from_there = np.array([x, z]) - ahead * (0.5 * model.length + _travel(speed, lead, brake))
-    car = _Car(impact - lead, *from_there.tolist(), course)
+    car = _Car(impact - lead, *pair(from_there), course)
     left = _approach(car, impact, speed, course, start, brake, 0.0)
     side = float(random.choice([-1, 1]))
     car.slide(end, 0.85 * left, course + 0.06 * side, 0.25 * side, 8.5, nose=0.25)
@@ -186,13 +188,13 @@ def _person_hit(
     begin = np.array([x, z]) - crossing * walk * lead
     begin[0] = np.clip(begin[0], -street.half_width + 0.3, street.half_width - 0.3)
     late = abs(x - begin[0]) / walk
-    who = Dancer(impact - late, *begin.tolist(), atan2(side, 0.0))
+    who = Dancer(impact - late, *pair(begin), atan2(side, 0.0))
     cars = [(model, car.track())]
     if on_bicycle:
         who.key(impact - late, gait.pedalling(0.0))
         for step in range(1, max(2, int(late / 0.1))):
             share = step / max(2, int(late / 0.1))
-            who.x, who.z = (begin + share * (np.array([x, z]) - begin)).tolist()
+            who.x, who.z = pair(begin + share * (np.array([x, z]) - begin))
             who.key(impact - late + share * late, gait.pedalling(share * late * 1.4))
         who.x, who.z = x, z
         who.key(impact, gait.pedalling(late * 1.4))
@@ -278,7 +280,7 @@ def _helpers(
         who.go(x, z, 1.35)
         who.key(max(impact + float(random.uniform(0.3, 1.0)), who.time), gait.pose())
         stand = place + random.normal(0, 0.5, 2) - np.array([side * -2.2, 0.0])
-        who.go(*stand.tolist(), float(random.uniform(2.4, 3.6)))
+        who.go(*pair(stand), float(random.uniform(2.4, 3.6)))
         while who.time < end:
             bent = gait.KNEELING if random.random() < 0.4 else gait.POINTING
             who.hold(float(random.uniform(0.6, 1.4)), bent)

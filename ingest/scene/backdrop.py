@@ -42,12 +42,13 @@ def paint(street: Street, seed: int) -> Backdrop:
     picture = _sky(street, large)
     _houses(picture, street, large, random)
     _ground(picture, street, large, random)
-    picture = cv2.resize(picture, None, fx=0.5, fy=0.5, interpolation=cv2.INTER_AREA)
-    if street.style == 2:
-        picture = cv2.GaussianBlur(picture, (0, 0), 0.8)
+    size = street.view.width, street.view.height
+    picture[:] = picture if street.style != 2 else cv2.GaussianBlur(picture, (0, 0), 1.6)
+    picture = np.asarray(cv2.resize(picture, size, interpolation=cv2.INTER_AREA), np.uint8)
     props = _props(picture, street, random)
     shade = 0.55 if street.light == "day" and street.weather == "clear" else 0.78
-    return Backdrop(picture, cv2.convertScaleAbs(picture, alpha=shade), props)
+    shaded = np.asarray(cv2.convertScaleAbs(picture, alpha=shade), np.uint8)
+    return Backdrop(picture, shaded, props)
 
 
 def _sky(street: Street, view: View) -> Image:
@@ -57,7 +58,8 @@ def _sky(street: Street, view: View) -> Image:
         "night": ((30, 20, 16), (50, 38, 34)),
     }[street.light]
     if street.weather == "rain":
-        top = low = tuple(int(0.9 * sum(low) / 3) for _ in range(3))
+        grey = int(0.3 * sum(low))
+        top = low = (grey, grey, grey)
     share = np.linspace(0, 1, view.height)[:, None, None]
     rows = np.array(top) * (1 - share) + np.array(low) * share
     return np.repeat(rows, view.width, axis=1).astype(np.uint8)
@@ -77,7 +79,7 @@ def _houses(image: Image, street: Street, view: View, random: np.random.Generato
             deep = float(random.uniform(7, 16))
             tall = float(random.uniform(6, 17))
             grey = float(random.uniform(70, 200)) * street.tone
-            hue = random.uniform(-22, 22, 3) + (-12, 0, 12)
+            hue = random.uniform(-22, 22, 3) + np.array([-12, 0, 12])
             colour = np.clip(grey + hue, 20, 235).astype(int)
             fronts.append((z, min(z + deep, end), tall, (int(colour[0]), int(colour[1]),
                                                          int(colour[2]))))  # fmt: skip
@@ -144,14 +146,14 @@ def _ground(image: Image, street: Street, view: View, random: np.random.Generato
     if view.eye[0] > right_wall - 0.3:
         right_wall = 1e9
     below &= (x > left_wall) & (x < right_wall) & (z < 90)
-    far = np.clip(reach * ray[0] ** 2 * 0 + np.hypot(x - view.eye[0], z - view.eye[2]), 1, 200)
+    far = np.clip(np.hypot(x - view.eye[0], z - view.eye[2]), 1, 200)
     sharp = np.clip(14.0 / far, 0, 1)
     grain = _grain(random)
     fine = _sample(grain, x, z, 0.02) * sharp
     coarse = _sample(grain, x, z, 0.35)
     side = np.abs(x)
     road = side < street.half_road
-    grey = np.where(road, 92 * street.tone, 140 * street.tone)
+    grey = np.where(road, 104 * street.tone, 150 * street.tone)
     grey = grey + 9 * fine + 7 * coarse
     if street.style == 1:  # cobbles
         cells = (np.floor(x / 0.35) * 7 + np.floor(z / 0.35 + 0.5 * np.floor(x / 0.35)) * 13) % 5
@@ -174,42 +176,44 @@ def _ground(image: Image, street: Street, view: View, random: np.random.Generato
 
 
 def _light(street: Street, x: Array, z: Array) -> Array:
-    light = np.broadcast_to(np.array(street.ambient, dtype=np.float32), (*x.shape, 3)).copy()
+    light = np.broadcast_to(np.array(street.ambient), (*x.shape, 3)).copy()
     for lamp in street.lamps:
         away = (x - (lamp.x + lamp.arm)) ** 2 + (z - lamp.z) ** 2
         pool = street.lamp_strength / (1 + away / 22.0) ** 1.5
-        light += pool[..., None] * np.array([0.55, 0.8, 1.0], dtype=np.float32)
+        light += pool[..., None] * np.array([0.55, 0.8, 1.0])
     return light
 
 
 def _grain(random: np.random.Generator) -> Array:
-    grain = random.normal(0, 1, (256, 256)).astype(np.float32)
+    grain = random.normal(0, 1, (256, 256))
     smooth = cv2.GaussianBlur(grain, (0, 0), 2, borderType=cv2.BORDER_REFLECT)
-    mixed: Array = 0.5 * grain + smooth / smooth.std()
-    return mixed
+    return np.asarray(0.5 * grain + smooth / smooth.std(), np.float64)
 
 
 def _sample(grain: Array, x: Array, z: Array, metres: float) -> Array:
     across, along = np.mod(x / metres, 256), np.mod(z / metres, 256)
-    sampled: Array = cv2.remap(
-        grain, across.astype(np.float32), along.astype(np.float32), cv2.INTER_LINEAR,
+    sampled = cv2.remap(
+        grain.astype(np.float32),
+        across.astype(np.float32),
+        along.astype(np.float32),
+        cv2.INTER_LINEAR,
         borderMode=cv2.BORDER_REFLECT,
-    )  # fmt: skip
-    return sampled
+    )
+    return np.asarray(sampled, np.float64)
 
 
 def _props(picture: Image, street: Street, random: np.random.Generator) -> tuple[Prop, ...]:
     """Draws lamps, trees and parked cars from far to near; keeps each for drawing over actors."""
     view = street.view
-    things: list[tuple[float, str, tuple[float, ...]]] = []
-    for lamp in street.lamps:
-        things.append((0.0, "lamp", (lamp.x, lamp.z, lamp.arm, lamp.height)))
-    things += [(0.0, "tree", tree) for tree in street.trees]
-    things += [(0.0, "car", car) for car in street.parked]
+    things: list[tuple[str, tuple[float, ...]]] = [
+        *(("lamp", (lamp.x, lamp.z, lamp.arm, lamp.height)) for lamp in street.lamps),
+        *(("tree", tree) for tree in street.trees),
+        *(("car", car) for car in street.parked),
+    ]
     deep = []
-    for _, kind, where in things:
+    for kind, where in things:
         camera = view.to_camera(np.array([where[0], 0.0, where[1]]))
-        if camera[2] > 2.5:
+        if camera[2] > (5.0 if kind == "lamp" else 2.5):
             deep.append((float(camera[2]), kind, where))
     props = []
     for depth, kind, where in sorted(deep, reverse=True):
@@ -282,7 +286,7 @@ def glow(image: Image, column: float, row: float, radius: float, colour: Colour)
 def _soft_disc(side: int) -> Image:
     span = np.linspace(-1, 1, side)
     away = np.hypot(span[:, None], span[None, :])
-    return (255 * np.clip(1 - away, 0, 1) ** 2).astype(np.uint8)
+    return np.asarray(255 * np.clip(1 - away, 0, 1) ** 2, np.uint8)
 
 
 _SOFT = _soft_disc(64)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import cv2
 import numpy as np
@@ -50,59 +50,62 @@ def burst(
     random: np.random.Generator, x: float, z: float, start: float, end: float, power: float
 ) -> list[Plume]:
     """An explosion: a ball of fire, flames that go on, and smoke that rises for long."""
-    count = 34
-    angle, up = random.uniform(0, 2 * np.pi, count), random.uniform(0.1, 1.0, count)
-    away = random.uniform(0.4, 1.0, count) * 9.0 * power
-    velocity = np.stack([away * np.cos(angle), away * up * 0.9, away * np.sin(angle) * 0.7], axis=1)
+    count = 46
+    angle, up = random.uniform(0, 2 * np.pi, count), random.uniform(0.15, 1.2, count)
+    away = random.uniform(0.2, 1.0, count) * 5.0 * power
+    velocity = np.stack([away * np.cos(angle), away * up, away * np.sin(angle) * 0.7], axis=1)
     ball = Plume(
-        birth=start + random.uniform(0.02, 0.16, count),
-        life=random.uniform(0.5, 1.25, count),
-        start=np.tile([x, 0.7, z], (count, 1)) + random.normal(0, 0.3, (count, 3)),
+        birth=start + random.uniform(0.02, 0.2, count),
+        life=random.uniform(0.45, 1.1, count),
+        start=np.tile([x, 0.6, z], (count, 1)) + random.normal(0, 0.3, (count, 3)) * (1, 0.5, 1),
         velocity=velocity,
-        radius=random.uniform(0.35, 0.8, count) * power,
-        growth=random.uniform(0.7, 1.5, count) * power,
-        strength=random.uniform(0.5, 1.0, count),
+        radius=random.uniform(0.25, 0.6, count) * power,
+        growth=random.uniform(0.3, 0.8, count) * power,
+        strength=random.uniform(0.3, 0.75, count),
         fire=True,
     )
-    births = np.arange(start + 0.3, end, 0.05)
-    flames = _column(random, births, x, z, power, fire=True, until=end)
-    births = np.arange(start + 0.12, end, 0.09)
-    smoke = _column(random, births, x, z, power, fire=False, until=end)
-    return [smoke, ball, flames]
+    flames = _column(random, np.arange(start + 0.3, end, 0.035), x, z, power, True, end)
+    dark, pale = (
+        _column(random, np.arange(start + wait, end, 0.11), x, z, power, False, end)
+        for wait in (0.1, 0.16)
+    )
+    return [dark, ball, replace(pale, grey=dark.grey + 35), flames]
 
 
 def _column(
     random: np.random.Generator, births: Array, x: float, z: float, power: float, fire: bool,
     until: float,
 ) -> Plume:  # fmt: skip
+    """Flames at the place, or smoke that leaves it: much at first, then a steady column."""
     count = len(births)
     wind = random.normal(0, 0.5, 2)
-    early = np.exp(-(births - births[0]) / 0.7)
-    spread = 0.55 if fire else 0.6 + 1.4 * early
+    early = np.exp(-(births - births[0]) / 0.8) * (0 if fire else 1)
+    spread = 0.5 + 1.2 * early
+    drift = 0.35 + 2.2 * early
     return Plume(
         birth=births,
-        life=random.uniform(0.35, 0.8, count) if fire else random.uniform(2.5, 4.5, count),
+        life=random.uniform(0.3, 0.7, count) if fire else random.uniform(2.2, 4.2, count),
         start=np.stack(
             [
                 x + random.normal(0, 1, count) * spread * power,
-                np.full(count, 0.3 if fire else 1.0),
+                np.full(count, 0.25 if fire else 0.9),
                 z + random.normal(0, 1, count) * spread * power * 0.6,
             ],
             axis=1,
         ),
         velocity=np.stack(
             [
-                wind[0] + random.normal(0, 0.5 + (0 if fire else 2.0) * early, count),
-                random.uniform(1.2, 2.8, count) * (1.3 if fire else 1 + 1.2 * early),
+                wind[0] + random.normal(0, 1, count) * drift,
+                random.uniform(1.2, 2.8, count) * (1.1 if fire else 1 + 1.4 * early),
                 wind[1] + random.normal(0, 0.4, count),
             ],
             axis=1,
         ),
-        radius=random.uniform(0.2, 0.5, count) * power,
-        growth=random.uniform(0.3, 0.6, count) * power * (0.6 if fire else 1.6),
-        strength=random.uniform(0.45, 0.8, count) if fire else random.uniform(0.25, 0.55, count),
+        radius=random.uniform(0.16, 0.38, count) * power * (1 if fire else 1.5),
+        growth=random.uniform(0.2, 0.5, count) * power * (0.5 if fire else 1.5),
+        strength=random.uniform(0.3, 0.65, count) if fire else random.uniform(0.4, 0.8, count),
         fire=fire,
-        grey=float(random.uniform(35, 95)),
+        grey=float(random.uniform(28, 80)),
         until=until,
     )
 
@@ -163,7 +166,8 @@ class Debris:
             reach = max(size * view.focal / depth, 0.7)
             c, s = np.cos(angle) * reach, np.sin(angle) * reach
             corners = np.array([[c, s], [-s * 0.5, c * 0.5], [-c, -s], [s * 0.5, -c * 0.5]])
-            convex(image, corners + (column, row), lit((int(grey), int(grey), int(grey)), light))
+            corners += np.array([column, row])
+            convex(image, corners, lit((int(grey), int(grey), int(grey)), light))
 
 
 def shards(
@@ -190,18 +194,37 @@ def shards(
     )
 
 
-def _soft(side: int, edge: float) -> Image:
+def _lumpy(side: int, edge: float) -> Image:
+    """A soft disc with billows in it."""
     span = np.linspace(-1, 1, side)
     away = np.hypot(span[:, None], span[None, :])
-    return (255 * np.clip((1 - away) / edge, 0, 1) ** 1.2).astype(np.uint8)
+    grain = np.random.default_rng(7).normal(0, 1, (side, side))
+    billows = cv2.GaussianBlur(grain, (0, 0), side / 14)
+    lumps = away + 0.2 * billows / billows.std()
+    whole = np.clip((1 - away) * 6, 0, 1)
+    sprite: Image = (255 * np.clip((1 - lumps) / edge, 0, 1) ** 1.2 * whole).astype(np.uint8)
+    return sprite
 
 
-_SPRITES = {0: _soft(48, 1.0), 1: _soft(48, 0.12), 2: _soft(48, 1.0)}
+def _billows(side: int) -> Image:
+    """Light and dark in smoke, as a tile that repeats, twice over in both directions."""
+    grain = np.random.default_rng(11).normal(0, 1, (side, side))
+    waves = np.fft.rfft2(grain)
+    rows, columns = np.fft.fftfreq(side)[:, None], np.fft.rfftfreq(side)[None, :]
+    waves *= np.exp(-((np.hypot(rows, columns) * side / 9) ** 2))
+    smooth = np.fft.irfft2(waves, s=(side, side))
+    tile = np.clip(190 + 45 * smooth / smooth.std(), 60, 255).astype(np.uint8)
+    return np.tile(tile, (2, 2))
+
+
+_TILE = 256
+_BILLOWS = _billows(_TILE)
+_SPRITES = {0: _lumpy(64, 0.8), 1: _lumpy(64, 0.15), 2: _lumpy(64, 0.8)}
 _HEAT = np.zeros((256, 1, 3), dtype=np.uint8)
 _RAMP = np.linspace(0, 1, 256)
-_HEAT[:, 0, 2] = np.clip(_RAMP * 2.6, 0, 1) * 255
-_HEAT[:, 0, 1] = np.clip(_RAMP * 1.9 - 0.35, 0, 1) * 245
-_HEAT[:, 0, 0] = np.clip(_RAMP * 2.2 - 1.25, 0, 1) * 225
+_HEAT[:, 0, 2] = np.clip(_RAMP * 2.2, 0, 1) * 255
+_HEAT[:, 0, 1] = np.clip(_RAMP * 1.6 - 0.35, 0, 1) * 240
+_HEAT[:, 0, 0] = np.clip(_RAMP * 2.4 - 1.5, 0, 1) * 225
 
 
 def draw_plumes(
@@ -222,12 +245,17 @@ def draw_plumes(
             layer[y0:y1, x0:x1], None, fx=HALF, fy=HALF, interpolation=cv2.INTER_LINEAR
         )
         window = image[y0 * HALF : y1 * HALF, x0 * HALF : x1 * HALF]
-        thick = cv2.merge([amount, amount, amount])
         if plume.fire:
             colour = cv2.applyColorMap(amount, _HEAT)
+            amount = cv2.convertScaleAbs(amount, alpha=1.7)
+        thick = cv2.merge([amount, amount, amount])
+        if plume.fire:
+            cv2.multiply(colour, thick, colour, scale=1 / 255)
         else:
             grey = plume.grey * (0.35 + 0.65 * min(1.0, sum(light) / 3))
             colour = cv2.convertScaleAbs(thick, alpha=grey / 255)
+            texture = _texture(amount.shape[0], amount.shape[1], time)
+            cv2.multiply(colour, texture, colour, scale=1 / 190)
         cv2.multiply(window, 255 - thick, window, scale=1 / 255)
         cv2.add(window, colour, window)
 
@@ -258,3 +286,12 @@ def _splat(
         cv2.scaleAdd(patch, strength, window, window)
         box = [min(box[0], y0), max(box[1], y1), min(box[2], x0), max(box[3], x1)]
     return (box[0], box[1], box[2], box[3]) if box[0] < box[1] else None
+
+
+def _texture(high: int, wide: int, time: float) -> Image:
+    """Billows that drift upwards, (high, wide, 3)."""
+    rise = int(45 * time) % _TILE
+    part = _BILLOWS[rise : rise + min(high, _TILE), : min(wide, _TILE)]
+    if part.shape != (high, wide):
+        part = np.asarray(cv2.resize(part, (wide, high), interpolation=cv2.INTER_LINEAR), np.uint8)
+    return np.asarray(cv2.merge([part, part, part]), dtype=np.uint8)

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from ingest.scene.gait import Joint as J
+from ingest.scene.gait import Joint
 from ingest.scene.view import Array
 
 Colour = tuple[int, int, int]
@@ -63,7 +63,8 @@ def _colour(values: Array) -> Colour:
 def skeletons(poses: Array, heights: Array, places: Array) -> Array:
     """Joints (P, 17, 3) in world metres from poses (P, 19), heights (P,), places (P, 3: x, z, h).
 
-    The lower foot stands on the ground; FALL turns the whole body about it.
+    The lower foot stands on the ground. ROLL turns the body about its own long axis, FALL then
+    tips it over its feet: on its side, somebody lies with both.
     """
     count = len(poses)
     p = poses.T
@@ -73,8 +74,8 @@ def skeletons(poses: Array, heights: Array, places: Array) -> Array:
     local = np.zeros((count, 17, 3))
     drops = []
     for side, hip, knee, spread, base in (
-        (-1, J.L_HIP, J.L_KNEE, J.L_SPREAD, L_HIP),
-        (1, J.R_HIP, J.R_KNEE, J.R_SPREAD, R_HIP),
+        (-1, Joint.L_HIP, Joint.L_KNEE, Joint.L_SPREAD, L_HIP),
+        (1, Joint.R_HIP, Joint.R_KNEE, Joint.R_SPREAD, R_HIP),
     ):
         lower = p[hip] - p[knee]
         local[:, base, 1] = side * 0.052 * heights
@@ -90,21 +91,21 @@ def skeletons(poses: Array, heights: Array, places: Array) -> Array:
         local[:, toe, 2] += 0.085 * heights * np.sin(lower)
         drops.append(-local[:, base + 2, 2])
     torso = 0.29 * heights
-    local[:, CHEST, 0] = torso * sines[J.BEND]
-    local[:, CHEST, 1] = torso * sines[J.SWAY]
-    local[:, CHEST, 2] = torso * cosines[J.BEND] * cosines[J.SWAY]
-    nod = p[J.BEND] + p[J.NOD]
+    local[:, CHEST, 0] = torso * sines[Joint.BEND]
+    local[:, CHEST, 1] = torso * sines[Joint.SWAY]
+    local[:, CHEST, 2] = torso * cosines[Joint.BEND] * cosines[Joint.SWAY]
+    nod = p[Joint.BEND] + p[Joint.NOD]
     neck = 0.135 * heights
     local[:, HEAD, 0] = local[:, CHEST, 0] + neck * np.sin(nod)
     local[:, HEAD, 1] = local[:, CHEST, 1] * 1.3
     local[:, HEAD, 2] = local[:, CHEST, 2] + neck * np.cos(nod)
     upper, fore, wide = 0.165 * heights, 0.215 * heights, 0.115 * heights
-    st, ct = sines[J.TWIST], cosines[J.TWIST]
+    st, ct = sines[Joint.TWIST], cosines[Joint.TWIST]
     for side, shoulder, out, elbow, base in (
-        (-1, J.L_SHOULDER, J.L_OUT, J.L_ELBOW, L_SHOULDER),
-        (1, J.R_SHOULDER, J.R_OUT, J.R_ELBOW, R_SHOULDER),
+        (-1, Joint.L_SHOULDER, Joint.L_OUT, Joint.L_ELBOW, L_SHOULDER),
+        (1, Joint.R_SHOULDER, Joint.R_OUT, Joint.R_ELBOW, R_SHOULDER),
     ):
-        raised = p[shoulder] + 0.6 * p[J.BEND]
+        raised = p[shoulder] + 0.6 * p[Joint.BEND]
         bent = raised + p[elbow]
         across, along = side * sines[out], cosines[out]
         limb = np.zeros((3, count, 3))
@@ -121,15 +122,15 @@ def skeletons(poses: Array, heights: Array, places: Array) -> Array:
             local[:, base + step, 1] = local[:, CHEST, 1] + forward * st * 0.6 + right * ct
             local[:, base + step, 2] = local[:, CHEST, 2] - 0.03 * heights + limb[step, :, 2]
     local[..., 2] += np.maximum(drops[0], drops[1])[:, None] + 0.03
-    return _placed(local, sines, cosines, p[J.LIFT], places)
+    return _placed(local, sines, cosines, p[Joint.LIFT], places)
 
 
 def _placed(local: Array, sines: Array, cosines: Array, lift: Array, places: Array) -> Array:
-    sf, cf = sines[J.FALL][:, None], cosines[J.FALL][:, None]
-    sr, cr = sines[J.ROLL][:, None], cosines[J.ROLL][:, None]
+    sf, cf = sines[Joint.FALL][:, None], cosines[Joint.FALL][:, None]
+    sr, cr = sines[Joint.ROLL][:, None], cosines[Joint.ROLL][:, None]
     forward, right, up = local[..., 0], local[..., 1], local[..., 2]
+    forward, right = forward * cr - right * sr, right * cr + forward * sr
     forward, up = forward * cf + up * sf, up * cf - forward * sf
-    right, up = right * cr + up * sr, up * cr - right * sr
     # A body that lies rests on its lowest part.
     up = up - np.minimum(up.min(axis=1), 0.0)[:, None] + 0.1 * np.abs(sf) + lift[:, None]
     sh, ch = np.sin(places[:, 2])[:, None], np.cos(places[:, 2])[:, None]

@@ -102,7 +102,7 @@ def idle(time: float, manner: int) -> Array:
 def pedalling(phase: float) -> Array:
     """On a bicycle; lifted onto its saddle."""
     angle = 2 * pi * phase
-    return pose(bend=0.6, l_shoulder=1.35, r_shoulder=1.35, l_elbow=0.15, r_elbow=0.15, lift=0.4,
+    return pose(bend=0.6, l_shoulder=0.65, r_shoulder=0.65, l_elbow=0.15, r_elbow=0.15, lift=0.4,
                 l_hip=0.95 + 0.35 * sin(angle), l_knee=1.1 + 0.4 * sin(angle + 0.9),
                 r_hip=0.95 - 0.35 * sin(angle), r_knee=1.1 - 0.4 * sin(angle + 0.9))  # fmt: skip
 
@@ -160,9 +160,9 @@ EMBRACE = pose(bend=0.12, l_shoulder=1.35, r_shoulder=1.2, l_elbow=0.9, r_elbow=
 OPEN_ARMS = pose(l_shoulder=1.2, r_shoulder=1.2, l_out=0.9, r_out=0.9, l_elbow=0.3,
                  r_elbow=0.3)  # fmt: skip
 LYING = pose(fall=-1.5, l_hip=0.35, l_knee=0.9, r_hip=0.1, r_knee=0.3, l_out=0.9, r_out=0.7,
-             l_shoulder=0.4, r_shoulder=0.3, roll=0.1)  # fmt: skip
-CURLED = pose(fall=-1.45, bend=0.7, l_hip=1.3, l_knee=1.9, r_hip=1.1, r_knee=1.8, l_shoulder=1.8,
-              r_shoulder=1.9, l_elbow=2.1, r_elbow=2.1, nod=0.6, roll=0.2)  # fmt: skip
+             l_shoulder=0.4, r_shoulder=0.3, roll=0.3)  # fmt: skip
+CURLED = pose(fall=-1.5, roll=1.25, bend=0.45, l_hip=1.2, l_knee=1.8, r_hip=1.0, r_knee=1.6,
+              l_shoulder=1.7, r_shoulder=1.9, l_elbow=2.2, r_elbow=2.2, nod=0.5)  # fmt: skip
 PRONE = pose(fall=1.5, l_shoulder=2.4, r_shoulder=1.8, l_elbow=0.7, r_elbow=0.5, l_knee=0.3,
              r_knee=0.7, l_out=0.5, r_out=0.5)  # fmt: skip
 BUCKLED = pose(bend=0.3, fall=-0.45, l_hip=1.2, l_knee=1.6, r_hip=0.8, r_knee=1.4, l_shoulder=-0.3,

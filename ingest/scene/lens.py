@@ -49,7 +49,8 @@ class Lens:
         if abs(gain - 1) > 0.002:
             cv2.convertScaleAbs(image, image, gain)
         if self._grey:
-            image = cv2.cvtColor(cv2.cvtColor(image, cv2.COLOR_BGR2GRAY), cv2.COLOR_GRAY2BGR)
+            grey = cv2.cvtColor(image, cv2.COLOR_BGR2GRAY)
+            cv2.cvtColor(grey, cv2.COLOR_GRAY2BGR, image)
         # Coding blocks keep their places: the tile moves by whole blocks.
         top, left = 8 * (jump >> 8 & 7), 8 * (jump >> 16 & 7)
         cv2.add(image, self._more[top : top + high, left : left + wide], image)
@@ -93,5 +94,5 @@ def _rain(random: np.random.Generator, high: int, wide: int) -> Image:
         long = float(random.uniform(0.02, 0.06)) * high
         bright = int(random.integers(18, 60))
         cv2.line(streaks, (int(x), int(y)), (int(x + slant * long), int(y + long)), bright, 1)
-    streaks = cv2.GaussianBlur(streaks, (3, 3), 0)
-    return np.asarray(cv2.merge([np.vstack([streaks, streaks])] * 3), dtype=np.uint8)
+    soft = cv2.GaussianBlur(streaks, (3, 3), 0)
+    return np.asarray(cv2.merge([np.vstack([soft, soft])] * 3), dtype=np.uint8)

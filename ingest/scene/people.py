@@ -8,7 +8,7 @@ import cv2
 import numpy as np
 
 from ingest.scene import figure as f
-from ingest.scene.brush import Light, convex, disc, lit, stroke, taper
+from ingest.scene.brush import Colour, Light, convex, disc, lit, stroke, taper
 from ingest.scene.view import Array, Image
 
 
@@ -47,6 +47,10 @@ def _sides(points: list[list[float]], joints: Array) -> tuple[bool, float]:
     return left_nearer, breadth
 
 
+def _hull(points: Array) -> Array:
+    return np.asarray(cv2.convexHull(points.astype(np.float32))[:, 0], dtype=np.float64)
+
+
 _LEFT = ((f.L_HIP, f.L_KNEE, f.L_FOOT, f.L_TOE), (f.L_SHOULDER, f.L_ELBOW, f.L_HAND))
 _RIGHT = ((f.R_HIP, f.R_KNEE, f.R_FOOT, f.R_TOE), (f.R_SHOULDER, f.R_ELBOW, f.R_HAND))
 
@@ -75,7 +79,7 @@ def _painted(
     if wearing.skirt:
         knees = (joints[[f.L_KNEE, f.R_KNEE]] + joints[[f.L_HIP, f.R_HIP]]) / 2
         hem = np.concatenate([joints[[f.L_HIP, f.R_HIP]], knees[::-1]])
-        convex(image, cv2.convexHull(hem.astype(np.float32))[:, 0], lit(wearing.bottom, light, 0.9))
+        convex(image, _hull(hem), lit(wearing.bottom, light, 0.9))
         stroke(image, knees.tolist(), lit(wearing.bottom, light, 0.9), 0.2 * unit)
     trunk = [points[f.PELVIS], points[f.CHEST]]
     stroke(image, trunk, top, 0.27 * unit)
@@ -147,9 +151,7 @@ def _inked(
     edge = lit((32, 28, 26), light)
     rim = max(1.0, 0.035 * size)
 
-    def limb(
-        start: int, end: int, widths: tuple[float, float], colour: tuple[int, int, int]
-    ) -> None:
+    def limb(start: int, end: int, widths: tuple[float, float], colour: Colour) -> None:
         a, b = widths[0] * unit, widths[1] * unit
         taper(image, points[start], points[end], (a + 2 * rim, b + 2 * rim), edge)
         taper(image, points[start], points[end], (a, b), colour)
@@ -166,7 +168,7 @@ def _inked(
         low = (low + joints[[f.L_KNEE, f.R_KNEE]]) / 2
     body = np.concatenate([joints[[f.L_SHOULDER, f.R_SHOULDER]], low[::-1]])
     limb(f.PELVIS, f.CHEST, (0.28, 0.3), top)
-    hull = cv2.convexHull(body.astype(np.float32))[:, 0]
+    hull = _hull(body)
     convex(image, hull, top)
     disc(image, points[f.HEAD], 0.13 * unit + rim, edge)
     disc(image, points[f.HEAD], 0.13 * unit, lit(wearing.skin, light))

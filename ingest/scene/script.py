@@ -7,7 +7,8 @@ needs no memory.
 from __future__ import annotations
 
 from collections.abc import Iterator
-from functools import lru_cache
+from dataclasses import replace
+from functools import lru_cache, partial
 
 import numpy as np
 
@@ -122,25 +123,29 @@ class Script:
         if self._sketch:
             region = self._street.view.region(*place, 1.6)
             return Act(Event(ABNORMAL.get(name, NORMAL), start, end, region, name))
-        if name in _DRAW:
-            return _DRAW[name](self._street, random, place, start, end)
-        return distractor(name, self._street, random, place, start, end)
+        draw = _DRAW.get(name) or partial(distractor, name)
+        act = draw(self._street, random, place, start, end)
+        if act.clear is None and abs(place[0]) < self._street.half_road + 0.6:
+            act = replace(act, clear=(start - 5, end + 7))
+        return act
 
     def _place(self, random: np.random.Generator, name: str) -> tuple[float, float]:
         """A ground point well inside the picture, where a person is tall enough to be seen."""
         street, view = self._street, self._street.view
+        inner = street.half_road + 0.5 if name not in _ROAD and random.random() < 0.7 else 0.0
         limit = street.half_road - 0.6 if name in _ROAD else street.half_width - 0.8
         best = street.aim
-        for _ in range(40):
+        for attempt in range(60):
+            inner = inner if attempt < 40 else 0.0
             column = float(random.uniform(0.22, 0.78)) * view.width
             row = float(random.uniform(0.42, 0.86)) * view.height
             place = view.ground(column, row)
-            if place is None or abs(place[0]) > limit or abs(place[1]) > 30:
+            if place is None or not inner <= abs(place[0]) <= limit or abs(place[1]) > 30:
                 continue
             if any(abs(place[0] - x) < 1.8 and abs(place[1] - z) < 3.2 for x, z in street.parked):
                 continue
             tall = 1.75 * view.pixels_per_metre(*place) / view.height
-            if 0.13 <= tall <= 0.5:
+            if 0.17 <= tall <= 0.5:
                 return place
             best = place
         return best

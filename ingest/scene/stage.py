@@ -41,7 +41,6 @@ class Stage:
 
     def draw(self, number: int, time: float) -> Image:
         """The picture of frame `number` at `time` seconds, a new array (H, W, 3)."""
-        street, view = self.street, self.street.view
         image = self._backdrop.picture.copy()
         acts = self.script.acts_at(time)
         cars, riders = self._passers.vehicles(time, acts)
@@ -66,8 +65,10 @@ class Stage:
             self._beams(image, cars)
         for model, state in cars:
             self._park(model, state, time, layers)
-        for prop in self._backdrop.props:
-            layers.append((prop.depth, _Pasted(prop.box, prop.picture, prop.mask)))
+        layers += [
+            (prop.depth, _Pasted(prop.box, prop.picture, prop.mask))
+            for prop in self._backdrop.props
+        ]
         for _, place in sorted(layers, key=lambda layer: -layer[0]):
             place(image)
         gain = self._effects(image, acts, time)

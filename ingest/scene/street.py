@@ -111,7 +111,7 @@ def _camera(
 
 
 def _ambient(random: np.random.Generator, light: str, weather: str) -> Light:
-    grey = {"day": 0.95, "dusk": 0.5, "night": 0.2}[light] * random.uniform(0.88, 1.08)
+    grey = {"day": 0.95, "dusk": 0.5, "night": 0.26}[light] * random.uniform(0.88, 1.08)
     if weather == "rain":
         grey *= 0.85
     blue = {"day": 1.0, "dusk": 1.15, "night": 1.3}[light]

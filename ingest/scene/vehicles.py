@@ -35,7 +35,7 @@ def model(random: np.random.Generator, kind: str | None = None) -> Model:
     """A car, or one in five times a van; or what `kind` names."""
     kind = kind or ("van" if random.random() < 0.2 else "car")
     grey = float(random.choice([30, 60, 120, 190, 225]))
-    hue = random.uniform(-70, 70, 3) * random.choice([0.05, 0.05, 1.0])
+    hue = random.uniform(-55, 55, 3) * random.choice([0.05, 0.05, 0.8])
     blue, green, red = np.clip(grey + hue, 12, 245).astype(int)
     paint = (int(blue), int(green), int(red))
     if kind == "van":

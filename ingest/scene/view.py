@@ -22,6 +22,11 @@ NEAR = 0.6
 """Nothing nearer than this many metres is drawn."""
 
 
+def pair(point: Array) -> tuple[float, float]:
+    """A ground point (2,) as (x, z)."""
+    return float(point[0]), float(point[1])
+
+
 @dataclass(frozen=True)
 class View:
     """A pinhole camera. `pitch` is downwards; `focal` in pixels; angles in radians."""

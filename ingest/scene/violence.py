@@ -12,15 +12,15 @@ from ingest.scene.choreography import Dancer, Performer, entering, leaving
 from ingest.scene.figure import appearance
 from ingest.scene.gait import mirrored
 from ingest.scene.street import Street
-from ingest.scene.view import Array
+from ingest.scene.view import Array, pair
 
 _STRIKES = (
-    (gait.WINDUP, gait.STRAIGHT, 0.3),
-    (gait.WINDUP, gait.HOOK, 0.25),
-    (gait.RAISED, gait.SMASH, 0.2),
-    (gait.CHAMBER, gait.KICK, 0.1),
-    (gait.CHAMBER, gait.LOW_KICK, 0.1),
-    (gait.GUARD, gait.SHOVE, 0.35),
+    (gait.WINDUP, gait.STRAIGHT, 0.2),
+    (gait.WINDUP, gait.HOOK, 0.18),
+    (gait.RAISED, gait.SMASH, 0.15),
+    (gait.CHAMBER, gait.KICK, 0.05),
+    (gait.CHAMBER, gait.LOW_KICK, 0.05),
+    (gait.GUARD, gait.SHOVE, 0.25),
 )
 
 
@@ -68,9 +68,9 @@ def fighting(
     x, z = place
     performers: list[Performer] = []
     pairs = 1 if random.random() < 0.65 else 2
-    for pair in range(pairs):
+    for number in range(pairs):
         angle = float(random.uniform(0, 2 * pi))
-        off = 0.0 if pair == 0 else 1.7
+        off = 0.0 if number == 0 else 1.7
         performers += _pair(
             street, random, (x + off * cos(angle), z + off * sin(angle)), start, end
         )
@@ -85,12 +85,12 @@ def _pair(
 ) -> list[Performer]:  # fmt: skip
     centre = np.array(place)
     axis = float(random.uniform(0, 2 * pi))
-    apart = 0.42
+    apart = 0.5
     two: list[Dancer] = []
     for sign in (-1, 1):
         spot = centre + sign * apart * np.array([sin(axis), cos(axis)])
         heading = axis + (0 if sign < 0 else pi)
-        two.append(entering(street.view, start, *spot.tolist(), heading, street.half_width, random))
+        two.append(entering(street.view, start, *pair(spot), heading, street.half_width, random))
         two[-1].key(start, gait.GUARD)
     time = start
     spin = float(random.normal(0, 0.9))
@@ -101,10 +101,10 @@ def _pair(
             spin = float(random.normal(0, 1.2))
         centre = centre + random.normal(0, 0.14, 2)
         clinch = random.random() < 0.22
-        gap = 0.27 if clinch else apart * float(random.uniform(0.9, 1.25))
+        gap = 0.3 if clinch else apart * float(random.uniform(0.9, 1.25))
         for sign, who in zip((-1, 1), two, strict=True):
             spot = centre + sign * gap * np.array([sin(axis), cos(axis)])
-            who.x, who.z = spot.tolist()
+            who.x, who.z = pair(spot)
             who.turn_to(axis + (0 if sign < 0 else pi))
         if clinch:
             seconds = float(random.uniform(0.6, 1.3))
@@ -174,7 +174,7 @@ def assault(
         victim.turn_to(way)
     victim.key(start, gait.pose())
     attacker = entering(
-        street.view, start, *spot.tolist(), way, street.half_width, random,
+        street.view, start, *pair(spot), way, street.half_width, random,
         float(random.uniform(1.5, 3.2)),
     )  # fmt: skip
     attacker.key(start, gait.GUARD)
@@ -192,7 +192,8 @@ def assault(
         attacker.key(time, _loose(gait.GUARD, random))
     down = _fall(victim, lands, way, behind, random)
     curled = gait.CURLED.copy()
-    curled[gait.Joint.FALL] *= -1 if behind else 1
+    if behind:  # from lying on the face
+        curled[[gait.Joint.FALL, gait.Joint.ROLL]] *= -1
     _kicks(attacker, victim, curled, (down, end), random, armed)
     attacker.key(max(end, attacker.time), gait.GUARD)
     leaving(attacker, street.view, street.half_width, random, float(random.uniform(2.6, 4.2)))
@@ -264,7 +265,7 @@ def _kicks(
         jolt = curled.copy()
         jolt[gait.Joint.BEND] += float(random.uniform(0.2, 0.5))
         jolt[gait.Joint.L_KNEE] -= float(random.uniform(0.2, 0.8))
-        jolt[gait.Joint.ROLL] += float(random.normal(0, 0.25))
+        jolt[gait.Joint.ROLL] += float(random.normal(0, 0.3))
         victim.shift(0.05, attacker.heading)
         victim.key(lands + 0.12, jolt)
         victim.key(lands + 0.3, curled)
