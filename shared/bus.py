@@ -53,7 +53,10 @@ class Delivery(Protocol):
 
     @property
     def error(self) -> Exception | None:
-        """Why the send failed; None while it is unknown or when the record is durable."""
+        """Why the send failed; None while it is unknown or when the record is durable.
+
+        Transient if sending it again may help; after anything else the worker gives up.
+        """
 
     @property
     def done(self) -> bool:
@@ -93,7 +96,7 @@ class Consumer(Protocol):
         """
 
     def rewind(self, partitions: Collection[Partition], *, to_beginning: bool = False) -> None:
-        """Read again from the committed offsets (or from the beginning)."""
+        """Read again from the committed offsets (or from the beginning), where still assigned."""
 
     def assigned(self) -> frozenset[Partition]:
         """The partitions that this member reads now."""
@@ -140,7 +143,10 @@ class Stage(Protocol):
     """The logic of one service: messages in, outputs out, no clock, no connection of its own."""
 
     def process(self, batch: Sequence[Received]) -> list[Output]:
-        """Take a batch, which may be empty, exactly once and return what is to be sent."""
+        """Take a batch, which may be empty, exactly once and return what is to be sent.
+
+        Runs in a thread of the worker's; no other method is called meanwhile.
+        """
 
     def oldest_needed(self) -> Mapping[Partition, int]:
         """Per partition the oldest offset that a restart would have to read again."""

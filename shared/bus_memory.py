@@ -1,8 +1,9 @@
 """The bus inside one process: bounded, partitioned, with consumer groups. For standalone and tests.
 
-A sender waits while a subscribed group has more than `capacity` records of that partition unread.
-Unread, not uncommitted: the classifier leaves its open windows uncommitted, and would deadlock the
-sender. What every group has committed is kept up to `keep_bytes` a topic (evidence), then dropped.
+A sender waits while a reader has `capacity` records of that partition unread. Unread, not
+uncommitted: the classifier leaves its open windows uncommitted, and would deadlock the sender.
+What all have committed is kept up to `keep_bytes` a topic (evidence), then dropped, oldest first;
+a topic that nobody reads is a ring of that size.
 """
 
 from __future__ import annotations
@@ -15,7 +16,7 @@ from dataclasses import dataclass, field
 from itertools import islice
 
 from shared.bus import Output, Partition, Record, Start
-from shared.errors import BusFull, OperatorError, Transient
+from shared.errors import BusClosed, BusFull, OperatorError, Transient
 from shared.topics import TopicSpec
 
 
@@ -39,10 +40,24 @@ class _Topic:
 
 @dataclass
 class _Group:
+    """The members that share topics; a consumer without a group is one of its own."""
+
     topics: frozenset[str]
+    commits: bool = True
     members: list[MemoryConsumer] = field(default_factory=list)
     committed: dict[Partition, int] = field(default_factory=dict)
     generation: int = 0
+
+    def position(self, partition: Partition) -> int:
+        """How far the members have read."""
+        for member in self.members:
+            if partition in member.positions:
+                return member.positions[partition]
+        return self.committed.get(partition, 0)
+
+    def needs(self, partition: Partition) -> int:
+        """The oldest offset to keep: a lone reader commits nothing and reads nothing again."""
+        return self.committed.get(partition, 0) if self.commits else self.position(partition)
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,16 +72,21 @@ class _Acknowledged:
 
 
 class MemoryBus:
-    """See the module's text. All state is guarded by one condition."""
+    """See the module's text. `keep` states other bytes than `keep_bytes` for single topics."""
 
     def __init__(
-        self, partitions: int = 1, capacity: int = 256, keep_bytes: int = 64 << 20
+        self,
+        partitions: int = 1,
+        capacity: int = 256,
+        keep_bytes: int = 64 << 20,
+        keep: Mapping[str, int] | None = None,
     ) -> None:
         self.partitions = partitions
         self.capacity = capacity
         self.keep_bytes = keep_bytes
+        self.keep = dict(keep or {})
         self.closed = False
-        self.changed = threading.Condition()
+        self.changed = threading.Condition()  # guards everything here and in the consumers
         self._topics: dict[str, _Topic] = {}
         self._groups: dict[str, _Group] = {}
         self._failures: dict[str, int] = {}
@@ -83,8 +103,9 @@ class MemoryBus:
         self, group: str | None, topics: Sequence[str], start: Start = "committed"
     ) -> MemoryConsumer:
         with self.changed:
-            name = group if group is not None else f"alone-{time.monotonic_ns()}"
-            state = self._groups.setdefault(name, _Group(frozenset(topics)))
+            joining = _Group(frozenset(topics), commits=group is not None)
+            name = f"alone-{id(joining)}" if group is None else group
+            state = self._groups.setdefault(name, joining)
             if state.topics != frozenset(topics):
                 raise OperatorError(f"group {name} already reads {sorted(state.topics)}")
             member = MemoryConsumer(self, state, start)
@@ -107,15 +128,18 @@ class MemoryBus:
         """Records that no member of the group has taken yet, over all its topics."""
         with self.changed:
             state = self._groups[group]
-            reading = _Reading(state)
             return sum(
-                self.log(partition).end - reading.position(partition)
+                self.log(partition).end - state.position(partition)
                 for topic in state.topics
                 for partition in (Partition(topic, n) for n in range(self.partitions))
             )
 
     def fail_next(self, operation: str, times: int = 1) -> None:
-        """Make the next `send`, `flush` or `commit` fail with Transient: for fault tests."""
+        """Make the next calls of one kind fail, for tests.
+
+        `send`, `commit`, `poll`: the call raises Transient. `flush`: the send is lost and its
+        delivery says so. `acknowledge`: it is not lost, but its delivery says so all the same.
+        """
         with self.changed:
             self._failures[operation] = self._failures.get(operation, 0) + times
 
@@ -141,17 +165,17 @@ class MemoryBus:
         number = self._numbers.setdefault(output.key, len(self._numbers) % self.partitions)
         partition = Partition(output.topic, number)
         log = topic.partitions[number]
-        readers = [g for g in self._groups.values() if output.topic in g.topics and g.members]
 
-        def room() -> bool:
+        def room() -> bool:  # readers may come and go while a sender waits
             return self.closed or all(
-                log.end - g.position(partition) < self.capacity for g in map(_Reading, readers)
+                log.end - group.position(partition) < self.capacity
+                for group in self._readers(output.topic)
             )
 
         if not self.changed.wait_for(room, timeout):
             raise BusFull(f"{output.topic} has {self.capacity} unread records")
         if self.closed:
-            raise Transient("the bus is closed")
+            raise BusClosed("the bus is closed")
         now = time.time_ns() // 1_000_000
         record = Record(partition, log.end, output.key, output.value, output.headers, now)
         log.records.append(record)
@@ -159,16 +183,23 @@ class MemoryBus:
         self._trim(output.topic, topic)
         self.changed.notify_all()
 
+    def _readers(self, topic: str) -> list[_Group]:
+        return [g for g in self._groups.values() if topic in g.topics and g.members]
+
     def _trim(self, name: str, topic: _Topic) -> None:
-        """Drop the oldest records that every group has committed, beyond `keep_bytes`."""
-        readers = [g for g in self._groups.values() if name in g.topics and g.members]
-        for number, log in enumerate(topic.partitions):
-            partition = Partition(name, number)
-            while topic.bytes > self.keep_bytes and log.records:
-                if any(g.committed.get(partition, 0) <= log.base for g in readers):
-                    break
-                topic.bytes -= _size(log.records.popleft())
-                log.base += 1
+        """Drop the oldest records that no reader needs, beyond the bytes that the topic keeps."""
+        readers = self._readers(name)
+        while topic.bytes > self.keep.get(name, self.keep_bytes):
+            free = [
+                log
+                for number, log in enumerate(topic.partitions)
+                if log.records and all(g.needs(Partition(name, number)) > log.base for g in readers)
+            ]
+            if not free:
+                return
+            oldest = min(free, key=lambda log: log.records[0].timestamp)
+            topic.bytes -= _size(oldest.records.popleft())
+            oldest.base += 1
 
     def _rebalance(self, group: _Group) -> None:
         """Deal the partitions out in turn; members keep what is still theirs."""
@@ -187,20 +218,9 @@ class MemoryBus:
     def leave(self, group: _Group, member: MemoryConsumer) -> None:
         if member in group.members:
             group.members.remove(member)
+            if not group.commits:
+                self._groups = {n: g for n, g in self._groups.items() if g is not group}
             self._rebalance(group)
-
-
-class _Reading:
-    """How far the members of a group have read."""
-
-    def __init__(self, group: _Group) -> None:
-        self._group = group
-
-    def position(self, partition: Partition) -> int:
-        for member in self._group.members:
-            if partition in member.positions:
-                return member.positions[partition]
-        return self._group.committed.get(partition, 0)
 
 
 class MemoryProducer:
@@ -212,12 +232,16 @@ class MemoryProducer:
 
     def send(self, output: Output, timeout: float | None = None) -> _Acknowledged:
         with self._bus.changed:
-            if self._bus.failing("send") or self._bus.failing("flush"):
-                error = Transient("made to fail")
-                self._failed.append((output, error))
-                return _Acknowledged(error)
-            self._bus.append(output, timeout)
-            return _Acknowledged()
+            if self._bus.failing("send"):
+                raise Transient("made to fail")
+            lost = self._bus.failing("flush")
+            if not lost:
+                self._bus.append(output, timeout)
+            if not lost and not self._bus.failing("acknowledge"):
+                return _Acknowledged()
+            error = Transient("made to fail")
+            self._failed.append((output, error))
+            return _Acknowledged(error)
 
     def flush(self, timeout: float) -> list[tuple[Output, Exception]]:
         failed, self._failed = self._failed, []
@@ -256,7 +280,12 @@ class MemoryConsumer:
     def poll(self, max_records: int, timeout: float) -> list[Record]:
         bus = self._bus
         with bus.changed:
-            bus.changed.wait_for(lambda: bus.closed or any(self.lag().values()), min(timeout, 1))
+            if bus.failing("poll"):
+                raise Transient("made to fail")
+            closed = bus.closed  # closing ends this wait, but not those after it: none may spin
+            bus.changed.wait_for(
+                lambda: bus.closed != closed or any(self.lag().values()), min(timeout, 1)
+            )
             records: list[Record] = []
             waiting = [p for p, lag in self.lag().items() if lag]
             self._turn += 1  # who is served first, should there be more partitions than room
@@ -280,9 +309,10 @@ class MemoryConsumer:
         with self._bus.changed:
             if self._bus.failing("commit"):
                 raise Transient("made to fail")
-            if not offsets.keys() <= self.positions.keys():
+            if not offsets.keys() <= self.positions.keys() - self._lost:
                 return False
             self._group.committed.update(offsets)
+            self._bus.changed.notify_all()
             return True
 
     def rewind(self, partitions: Collection[Partition], *, to_beginning: bool = False) -> None:

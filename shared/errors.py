@@ -3,7 +3,8 @@
     CitywatchError
     ├── InvalidMessage        this record cannot be decoded   -> dead letter, its neighbours go on
     ├── Transient             a bus or store is away just now -> back off, keep polling, try again
-    │   └── BusFull           no room for another send        -> a live camera drops, a file waits
+    │   ├── BusFull           no room for another send        -> a live camera drops, a file waits
+    │   └── BusClosed         this process closed the bus     -> end now, work undone is repeated
     ├── SourceError           this camera cannot be read      -> reported; its neighbours go on
     ├── OperatorError         something the operator can mend -> printed as one line, exit code 2
     │   ├── InvalidSettings
@@ -34,6 +35,10 @@ class Transient(CitywatchError):
 
 class BusFull(Transient):
     """The bus has no room for another record within the time that the sender would wait."""
+
+
+class BusClosed(Transient):
+    """This process has closed the bus itself: there is nothing to wait for."""
 
 
 class SourceError(CitywatchError):
