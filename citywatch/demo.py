@@ -20,7 +20,7 @@ from citywatch.view import View, clock
 from citywatch.watch import DEFAULTS, FIXED
 from shared.cameras import Camera
 from shared.logs import start_logging
-from shared.messages import NANOSECONDS, Frame, Session
+from shared.messages import NANOSECONDS
 from shared.service import stop_on_signals
 from shared.settings import ServiceSettings
 
@@ -78,17 +78,15 @@ class Hit:
 class Referee:
     """Holds incidents against the script. A hit opens in [onset, offset + grace], once."""
 
-    def __init__(self, events: Sequence[Event]) -> None:
+    def __init__(self, events: Sequence[Event], tally: Tally) -> None:
         self.events = events
+        self._tally = tally
         self.hits: dict[str, Hit] = {}
-        self._origins: dict[str, float] = {}
 
     def take(self, seen: Seen) -> None:
         """Note when each incident opened and when it was heard of, since the first frame."""
-        if isinstance(seen, Frame) and seen.camera_id not in self._origins:
-            self._origins[seen.camera_id] = Session.parse(seen.session).started_at / NANOSECONDS
-        elif isinstance(seen, IncidentData) and seen.id not in self.hits:
-            origin = self._origins.get(seen.camera_id, 0.0)
+        if isinstance(seen, IncidentData) and seen.id not in self.hits:
+            origin = self._tally.cameras[seen.camera_id].begun_at / NANOSECONDS
             self.hits[seen.id] = Hit(seen, seen.started_at - origin, time.time() - origin)
 
     def tick(self) -> None:
@@ -133,11 +131,12 @@ def demo(bundle: Path | None, settings: Sequence[str]) -> int:
             Event(scene.camera_id, LABELS.get(act, act), onset, offset)
             for scene in SCENES
             for act, onset, offset in scene.events
-        ]
+        ],
+        tally,
     )
     stop = stop_on_signals()
     house = Standalone(configuration, lane, cameras)
-    with house, View(tally, f"citywatch demo · {model.name}", origin=time.time()) as view:
+    with house, View(tally, f"citywatch demo · {model.name}", since_start=True) as view:
         seconds = follow(house, tally, [view, referee], stop, seconds=SECONDS)
     _print_events(console, referee)
     _print_numbers(console, tally, seconds)

@@ -12,6 +12,7 @@ from typing import Literal
 from urllib.parse import urlsplit
 
 from rich.console import Console
+from rich.markup import escape
 from rich.table import Table
 
 from citywatch.configuration import lane_and_bundle, resolve
@@ -43,9 +44,9 @@ def doctor(
     table = Table(box=None, padding=(0, 2, 0, 0), show_header=False)
     for finding in examine(configuration):
         findings.append(finding)
-        table.add_row(_MARK[finding.state], finding.what, finding.detail)
+        table.add_row(_MARK[finding.state], finding.what, escape(finding.detail))
         if finding.advice:
-            table.add_row("", "", f"[dim]→ {finding.advice}[/]")
+            table.add_row("", "", f"[dim]→ {escape(finding.advice)}[/]")
     console.print(table)
     faults = [f.what for f in findings if f.state == "fault"]
     away = [f.what for f in findings if f.state == "absent" and f.what in ("Kafka", "Redis")]

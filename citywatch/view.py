@@ -18,6 +18,7 @@ from rich.text import Text
 from alerting.events import IncidentData
 from citywatch.tally import CameraTally, Seen, Tally
 from shared.bundle import NORMAL
+from shared.messages import NANOSECONDS
 
 _BAR = 16
 _REFRESH_SECONDS = 0.125
@@ -27,7 +28,8 @@ _YEAR = 366 * 86400
 class View:
     """Shows a tally as it grows.
 
-    `origin` is the time (s) that clocks are counted from; 0: the time of day, or of the recording.
+    With `since_start` clocks count from each camera's start; else a live camera's show the time
+    of day.
     """
 
     def __init__(
@@ -36,11 +38,11 @@ class View:
         title: str,
         *,
         json: bool = False,
-        origin: float = 0.0,
+        since_start: bool = False,
     ) -> None:
         self._tally = tally
         self._title = title
-        self._origin = origin
+        self._since_start = since_start
         screen = Console(stderr=True, highlight=False)
         out = Console(highlight=False)
         # On one terminal, lines and table must pass through one console to keep apart.
@@ -68,7 +70,8 @@ class View:
     def take(self, seen: Seen) -> None:
         """Print incidents as they open and close."""
         if isinstance(seen, IncidentData) and self._lines is not None:
-            self._lines.print(incident_line(seen, self._origin))
+            begun = self._tally.cameras[seen.camera_id].begun_at / NANOSECONDS
+            self._lines.print(incident_line(seen, begun if self._since_start else 0.0))
 
     def tick(self) -> None:
         """Say what is wrong with cameras; draw the table again, at most eight times a second."""
@@ -136,7 +139,7 @@ def _open_incidents(camera: CameraTally) -> Text:
 
 
 def incident_line(incident: IncidentData, origin: float = 0.0) -> Text:
-    """One transition of an incident in one line; `origin` as in View."""
+    """One transition of an incident in one line; times are counted from `origin`."""
     opened = incident.ended_at is None
     at = incident.started_at if incident.ended_at is None else incident.ended_at
     line = Text(f"{clock(at, origin):>8}  {incident.camera_id}  ")
@@ -152,4 +155,5 @@ def clock(seconds: float, origin: float = 0.0) -> str:
     seconds -= origin
     if seconds >= _YEAR:
         return datetime.fromtimestamp(seconds).astimezone().strftime("%H:%M:%S")
-    return f"{int(seconds) // 60:02d}:{seconds % 60:04.1f}"
+    minutes, tenths = divmod(round(seconds * 10), 600)
+    return f"{minutes:02d}:{tenths / 10:04.1f}"
