@@ -168,9 +168,10 @@ def _filled(path: Path, state: dict[str, Tensor], padding: Padding) -> MobileNet
     try:
         result = network.load_state_dict(state, strict=False)
     except RuntimeError as error:
-        raise InvalidBundle(f"{path}: {str(error).splitlines()[-1].strip()}") from None
+        reason = str(error).splitlines()[-1].strip()
+        raise InvalidBundle(f"{path}: not the weights of a MobileNetV2: {reason}") from None
     absent = [n for n in result.missing_keys if not n.endswith("num_batches_tracked")]
     if absent or result.unexpected_keys:
         wrong = (absent + result.unexpected_keys)[0]
-        raise InvalidBundle(f"{path}: not the weights of a MobileNetV2 (see {wrong})")
+        raise InvalidBundle(f"{path}: not the weights of a MobileNetV2: see {wrong}")
     return network.eval()

@@ -71,7 +71,7 @@ def build(bundle: Bundle) -> ov.Model:
     except (SafetensorError, OSError) as error:
         raise InvalidBundle(f"{path}: {error}") from None
     except KeyError as error:
-        raise InvalidBundle(f"{path}: not the weights of a MobileNetV2 ({error} absent)") from None
+        raise InvalidBundle(f"{path}: not the weights of a MobileNetV2: no {error}") from None
     except RuntimeError as error:  # openvino: shapes that do not fit
         reason = str(error).strip().splitlines()[-1]
         raise InvalidBundle(f"{path}: not the weights of a MobileNetV2: {reason}") from None

@@ -63,7 +63,7 @@ def random_backbone(padding: Padding = "torch", seed: int = 0) -> MobileNetV2:
             if isinstance(module, torch.nn.Conv2d):
                 torch.nn.init.kaiming_normal_(module.weight, nonlinearity="relu")
             elif isinstance(module, torch.nn.BatchNorm2d):
-                module.weight.uniform_(0.8, 1.6)
+                module.weight.uniform_(0.6, 1.2)
                 module.bias.uniform_(-0.3, 0.5)
                 module.running_mean.uniform_(-0.2, 0.2)  # type: ignore[union-attr]
                 module.running_var.uniform_(0.3, 1.5)  # type: ignore[union-attr]
