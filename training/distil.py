@@ -1,0 +1,195 @@
+"""The backbone that ships: every layer trained here, from a teacher.
+
+A student begins with the teacher's weights (ImageNet MobileNetV2) and the padding of torch instead
+of TensorFlow's. All its layers learn, on network inputs of real and drawn footage, to give for a
+disturbed input (gain, noise) the teacher's vector of the clean one; drawn frames with a known label
+also have to be told apart by a linear layer, which is thrown away afterwards. Labels of real
+footage are not used, so that folds over real clips stay honest.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from pydantic import BaseModel, ConfigDict, Field
+from rich.progress import track
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from featurizer.inputs import Image
+from featurizer.mobilenetv2 import FEATURES, MobileNetV2
+from shared.bundle import NORMAL, Input
+from training.clips import steps
+from training.evaluate import events_of
+from training.manifest import Clip
+from training.recordings import Recordings
+
+
+class DistilRecipe(BaseModel):
+    """How the backbone is trained."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    steps: int = Field(600, ge=1)
+    batch: int = Field(16, ge=1)
+    rate: float = Field(2e-4, gt=0)
+    weight_decay: float = Field(1e-4, ge=0)
+    images_per_clip: int = Field(12, ge=1)
+    gain: float = Field(0.2, ge=0, lt=1, description="inputs are multiplied by 1 - gain..1 + gain")
+    noise: float = Field(4.0, ge=0, description="deviation in grey levels")
+    task: float = Field(0.1, ge=0, description="weight of the loss on drawn labels")
+
+
+@dataclass(frozen=True)
+class Examples:
+    """Network inputs (N, S, S, 3) uint8, and label numbers (N,), -1 where none is used."""
+
+    images: npt.NDArray[np.uint8]
+    labels: npt.NDArray[np.int64]
+
+
+def examples(
+    clips: Sequence[Clip],
+    recordings: Recordings,
+    description: Input,
+    labels: Sequence[str],
+    per_clip: int,
+    stored: Path,
+) -> Examples:
+    """Inputs spread evenly over each clip; a drawn frame is labelled by its script.
+
+    Written to `stored`, and read from there by a run that is taken up again.
+    """
+    if stored.is_file():
+        with np.load(stored) as file:
+            return Examples(file["images"], file["labels"])
+    images: list[Image] = []
+    numbers: list[int] = []
+    for clip in track(clips, description="inputs", transient=True):
+        own = [s for s in steps(recordings.messages(clip), description) if s.image is not None]
+        events = (events_of(clip) or []) if clip.drawn else []
+        for i in np.unique(np.linspace(0, len(own) - 1, per_clip).round().astype(int)):
+            if not own:
+                break
+            image, at = own[i].image, own[i].captured_at / 1e9
+            assert image is not None
+            shown = [e.label for e in events if e.onset <= at <= e.offset]
+            images.append(image)
+            numbers.append(list(labels).index(shown[0] if shown else NORMAL) if clip.drawn else -1)
+    result = Examples(np.stack(images), np.array(numbers, np.int64))
+    part = stored.with_suffix(".part.npz")
+    np.savez(part, images=result.images, labels=result.labels)
+    part.replace(stored)
+    return result
+
+
+def distil(
+    teacher: MobileNetV2,
+    data: Examples,
+    taught: npt.NDArray[np.float16],
+    description: Input,
+    labels: int,
+    recipe: DistilRecipe,
+    seed: int,
+    checkpoint: Path,
+    on_step: Callable[[int, float, float], None] | None = None,
+) -> MobileNetV2:
+    """Train the student; goes on from `checkpoint` if a run was killed.
+
+    `taught` (N, 1280) are the teacher's vectors of the examples.
+    """
+    torch.manual_seed(seed)
+    device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    student = MobileNetV2(padding="torch")
+    student.load_state_dict(
+        {n: v for n, v in teacher.state_dict().items() if n.startswith("features.")}
+    )
+    # The teacher's batch norm is folded (mean 0, variance 1): its weights learn, its statistics
+    # stay, hence eval() throughout.
+    student.eval().to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
+    task = nn.Linear(FEATURES, labels).to(device)
+    wanted = torch.from_numpy(taught.astype(np.float32))
+    mean, scale = wanted.mean(0).to(device), (wanted.std(0) + 0.05).to(device)
+    parameters = [*student.parameters(), *task.parameters()]
+    optimiser = torch.optim.AdamW(parameters, lr=recipe.rate, weight_decay=recipe.weight_decay)
+    begin = 0
+    if checkpoint.is_file():
+        saved = torch.load(checkpoint, weights_only=True)
+        begin = int(saved["step"])
+        student.load_state_dict(saved["student"])
+        task.load_state_dict(saved["task"])
+        optimiser.load_state_dict(saved["optimiser"])
+    for step in track(range(begin, recipe.steps), description="distil", transient=True):
+        for group in optimiser.param_groups:
+            group["lr"] = recipe.rate * _shape(step / recipe.steps)
+        random = np.random.default_rng([seed, step])  # a resumed run draws what it would have
+        rows = random.choice(len(data.images), min(recipe.batch, len(data.images)), replace=False)
+        images = _disturbed(data.images[rows], random, recipe)
+        x = normalised(torch.from_numpy(images).to(device), description)
+        found = (student(x.contiguous(memory_format=torch.channels_last)) - mean) / scale
+        match = F.mse_loss(found, (wanted[rows].to(device) - mean) / scale)
+        numbers = torch.from_numpy(data.labels[rows]).to(device)
+        told = F.cross_entropy(task(found), numbers, ignore_index=-1, reduction="sum")
+        told = told / max(int((numbers >= 0).sum()), 1)
+        optimiser.zero_grad()
+        (match + recipe.task * told).backward()  # type: ignore[no-untyped-call]
+        nn.utils.clip_grad_norm_(parameters, 5.0)
+        optimiser.step()
+        if on_step is not None:
+            on_step(step + 1, float(match.detach()), float(told.detach()))
+        if (step + 1) % 50 == 0 or step + 1 == recipe.steps:
+            _save(checkpoint, step + 1, student, task, optimiser)
+    return student.cpu().eval()
+
+
+def changes(teacher: MobileNetV2, student: MobileNetV2) -> dict[str, float]:
+    """How far each convolution moved: norm of the change over the teacher's norm."""
+    before = dict(teacher.named_parameters())
+    return {
+        name: float(((after - before[name]).norm() / before[name].norm()).detach())
+        for name, after in student.named_parameters()
+        if after.ndim == 4
+    }
+
+
+def normalised(images: Tensor, description: Input) -> Tensor:
+    """uint8 (N, H, W, 3) to float (N, 3, H, W), as the extractor does it."""
+    mean = torch.tensor(description.mean, device=images.device)
+    scale = torch.tensor(description.scale, device=images.device)
+    return ((images.float() - mean) / scale).permute(0, 3, 1, 2)
+
+
+def _disturbed(
+    images: npt.NDArray[np.uint8], random: np.random.Generator, recipe: DistilRecipe
+) -> npt.NDArray[np.uint8]:
+    gain = random.uniform(1 - recipe.gain, 1 + recipe.gain, (len(images), 1, 1, 1))
+    noise = random.normal(0, 1, images.shape).astype(np.float32)
+    level = random.uniform(0, recipe.noise, (len(images), 1, 1, 1))
+    return np.clip(images * gain + noise * level, 0, 255).astype(np.uint8)
+
+
+def _shape(done: float) -> float:
+    """Learning rate over the run: a tenth of it to warm up, then half a cosine."""
+    return min(done / 0.1 + 0.01, 1.0) * 0.5 * (1 + math.cos(math.pi * done))
+
+
+def _save(
+    path: Path, step: int, student: nn.Module, task: nn.Module, optimiser: torch.optim.Optimizer
+) -> None:
+    part = path.with_suffix(".part")
+    torch.save(
+        {
+            "step": step,
+            "student": student.state_dict(),
+            "task": task.state_dict(),
+            "optimiser": optimiser.state_dict(),
+        },
+        part,
+    )
+    part.replace(path)

@@ -1,0 +1,173 @@
+"""Training of the temporal network on windows of cached vectors.
+
+Adam with decoupled weight decay, cross-entropy weighted so that every label counts alike and every
+clip of a label alike, inputs standardised with the training windows' statistics, gradients
+clipped. With validation windows the epoch of least validation loss is kept (EVALUATION 6).
+"""
+
+from __future__ import annotations
+
+import copy
+import math
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from pydantic import BaseModel, ConfigDict, Field
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from classifier.network import build
+
+Vectors = npt.NDArray[np.float16]
+Probabilities = npt.NDArray[np.float32]
+
+
+class HeadRecipe(BaseModel):
+    """How a temporal network is trained."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    variant: str = "residual_attention"
+    epochs: int = Field(15, ge=1)
+    patience: int = Field(5, ge=1, description="epochs without a better validation loss")
+    batch: int = Field(64, ge=1)
+    rate: float = Field(1e-3, gt=0)
+    weight_decay: float = Field(1e-2, ge=0)
+    label_smoothing: float = Field(0.05, ge=0, lt=1)
+    dropout: float = Field(0.5, ge=0, lt=1)
+    noise: float = Field(0.0, ge=0, description="added to standardised inputs")
+
+
+def window_weights(
+    targets: npt.NDArray[np.intp], clips: npt.NDArray[np.intp], labels: int
+) -> npt.NDArray[np.float32]:
+    """(W,) weights with mean 1: labels alike, and within a label its clips alike."""
+    weights = np.zeros(len(targets), np.float32)
+    for label in range(labels):
+        rows = np.flatnonzero(targets == label)
+        if not rows.size:
+            continue
+        _, inverse, counts = np.unique(clips[rows], return_inverse=True, return_counts=True)
+        weights[rows] = 1.0 / (counts[inverse] * len(counts))
+    return weights * np.float32(len(targets) / weights.sum())
+
+
+def fit(
+    vectors: Vectors,
+    targets: npt.NDArray[np.intp],
+    weights: npt.NDArray[np.float32],
+    labels: int,
+    recipe: HeadRecipe,
+    seed: int,
+    validation: tuple[Vectors, npt.NDArray[np.intp], npt.NDArray[np.float32]] | None = None,
+    on_epoch: Callable[[dict[str, Any]], None] | None = None,
+) -> nn.Module:
+    """Train one network; (W, T, D) vectors, (W,) targets in 0..labels-1 and weights."""
+    torch.manual_seed(seed)
+    device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    network = build(recipe.variant, labels, vectors.shape[2], vectors.shape[1])
+    _set_dropout(network, recipe.dropout)
+    _standardise(network, vectors)
+    network.to(device)
+    x = torch.from_numpy(vectors)
+    y = torch.from_numpy(targets.astype(np.int64))
+    w = torch.from_numpy(weights)
+    optimiser = torch.optim.AdamW(
+        network.parameters(), lr=recipe.rate, weight_decay=recipe.weight_decay
+    )
+    batches = math.ceil(len(x) / recipe.batch)
+    schedule = torch.optim.lr_scheduler.OneCycleLR(
+        optimiser, recipe.rate, total_steps=recipe.epochs * batches, pct_start=0.2
+    )
+    best, best_state, waited = math.inf, None, 0
+    order = torch.Generator().manual_seed(seed)
+    for epoch in range(recipe.epochs):
+        network.train()
+        total = 0.0
+        for rows in torch.split(torch.randperm(len(x), generator=order), recipe.batch):
+            batch = x[rows].float().to(device)
+            if recipe.noise:
+                batch = batch + recipe.noise * torch.randn_like(batch) * _scale(network)
+            logits = network(batch)[0]
+            loss = _loss(logits, y[rows].to(device), w[rows].to(device), recipe.label_smoothing)
+            optimiser.zero_grad()
+            loss.backward()  # type: ignore[no-untyped-call]
+            nn.utils.clip_grad_norm_(network.parameters(), 1.0)
+            optimiser.step()
+            schedule.step()
+            total += float(loss.detach()) * len(rows)
+        record = {"epoch": epoch + 1, "loss": total / len(x)}
+        if validation is not None:
+            record["validation_loss"] = _validate(network, validation)
+            if record["validation_loss"] < best:
+                best, waited = record["validation_loss"], 0
+                best_state = copy.deepcopy(network.state_dict())
+            else:
+                waited += 1
+        if on_epoch is not None:
+            on_epoch(record)
+        if waited >= recipe.patience:
+            break
+    if best_state is not None:
+        network.load_state_dict(best_state)
+    return network.cpu().eval()
+
+
+@torch.inference_mode()
+def predict(network: nn.Module, vectors: Vectors, batch: int = 256) -> Probabilities:
+    """(W, T, D) vectors to (W, L) probabilities."""
+    parts = [
+        torch.softmax(network(torch.from_numpy(vectors[i : i + batch]).float())[0], dim=1)
+        for i in range(0, len(vectors), batch)
+    ]
+    return np.asarray(torch.cat(parts).numpy(), np.float32)
+
+
+def _loss(logits: Tensor, targets: Tensor, weights: Tensor, smoothing: float) -> Tensor:
+    losses = F.cross_entropy(logits, targets, reduction="none", label_smoothing=smoothing)
+    return (losses * weights).mean()
+
+
+@torch.inference_mode()
+def _validate(
+    network: nn.Module,
+    validation: tuple[Vectors, npt.NDArray[np.intp], npt.NDArray[np.float32]],
+) -> float:
+    vectors, targets, weights = validation
+    device = next(network.parameters()).device
+    network.eval()
+    total = 0.0
+    for i in range(0, len(vectors), 256):
+        logits = network(torch.from_numpy(vectors[i : i + 256]).float().to(device))[0]
+        losses = F.cross_entropy(
+            logits, torch.from_numpy(targets[i : i + 256].astype(np.int64)).to(device),
+            reduction="none",
+        )  # fmt: skip
+        total += float((losses * torch.from_numpy(weights[i : i + 256]).to(device)).sum())
+    return total / len(vectors)
+
+
+def _set_dropout(network: nn.Module, share: float) -> None:
+    for module in network.modules():
+        if isinstance(module, nn.Dropout):
+            module.p = share
+
+
+def _standardise(network: nn.Module, vectors: Vectors) -> None:
+    """Set the buffers `mean` and `scale` where the network has them."""
+    if not hasattr(network, "mean"):
+        return
+    flat = vectors.reshape(-1, vectors.shape[2])
+    count = max(len(flat) // 100_000, 1)  # every n-th is plenty for means
+    sample = flat[::count].astype(np.float32)
+    network.mean.copy_(torch.from_numpy(sample.mean(0)))  # type: ignore[operator]
+    network.scale.copy_(torch.from_numpy(sample.std(0) + 1e-2))  # type: ignore[operator]
+
+
+def _scale(network: nn.Module) -> Tensor:
+    scale = network.scale
+    assert isinstance(scale, Tensor)
+    return scale

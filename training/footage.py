@@ -1,0 +1,51 @@
+"""Which clips an experiment learns from."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from shared.errors import InvalidInput
+from training import drawn, manifest
+from training.experiment import Experiment, Footage
+from training.manifest import Clip
+
+VIDEOS = frozenset({".avi", ".mp4", ".mkv", ".mov", ".mpg", ".webm"})
+
+
+def gather(experiment: Experiment) -> list[Clip]:
+    """All clips, in a fixed order. Raises InvalidInput for absent paths and unknown labels."""
+    clips = [clip for footage in experiment.footage for clip in of(footage)]
+    clips += drawn.scenes(
+        experiment.drawn.clips, experiment.drawn.first_seed, experiment.drawn.seconds
+    )
+    if not clips:
+        raise InvalidInput("the experiment names no clips: [[footage]] or [drawn]")
+    manifest.refuse_unknown(clips, experiment.label_names)
+    return clips
+
+
+def of(footage: Footage) -> list[Clip]:
+    """The clips of one table of the experiment."""
+    if footage.label is None:
+        return manifest.read(footage.path)[:: footage.every]
+    return videos(footage.path, footage.label, one_group=footage.one_group)[:: footage.every]
+
+
+def videos(path: Path, label: str, *, one_group: bool = False) -> list[Clip]:
+    """The video at `path`, or all videos under it, each of one label."""
+    files = [path] if path.is_file() else sorted(_under(path))
+    if not files:
+        raise InvalidInput(f"{path}: no videos here")
+    return [
+        Clip(
+            file.name if file == path else str(file.relative_to(path)),
+            str(file),
+            label,
+            path.stem if one_group else file.stem,
+        )
+        for file in files
+    ]
+
+
+def _under(folder: Path) -> list[Path]:
+    return [file for file in folder.rglob("*") if file.suffix.lower() in VIDEOS]

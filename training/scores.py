@@ -1,0 +1,81 @@
+"""From windows to clips and frames (EVALUATION 11), and what must stay quiet (EVALUATION 12)."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from shared.bundle import NORMAL, Label
+from training.features import Track
+from training.fit import Probabilities
+from training.windows import Windows
+
+
+def clip_scores(
+    probabilities: Probabilities, windows: Windows, clips: int, names: Sequence[str]
+) -> Probabilities:
+    """(W, L) of windows to (C, L) of clips: a label's score is its largest over the windows.
+
+    Of `normal` it is the smallest: a clip is as normal as its least normal window. A clip without
+    any window cannot alarm: it scores 1 for normal, 0 else.
+    """
+    normal = list(names).index(NORMAL)
+    scores = np.zeros((clips, len(names)), np.float32)
+    scores[:, normal] = 1
+    for clip in np.unique(windows.clip):
+        own = probabilities[windows.clip == clip]
+        scores[clip] = own.max(0)
+        scores[clip, normal] = own[:, normal].min()
+    return scores
+
+
+def decide(scores: Probabilities, labels: Sequence[Label]) -> npt.NDArray[np.intp]:
+    """(C, L) scores to (C,) labels: the highest that reaches its open_score, else normal."""
+    names = [label.name for label in labels]
+    thresholds = np.array([label.open_score for label in labels], np.float32)
+    reached = np.where(scores >= thresholds, scores, -1.0)
+    reached[:, names.index(NORMAL)] = -0.5
+    return np.asarray(reached.argmax(1), np.intp)
+
+
+def frame_scores(
+    probabilities: Probabilities, windows: Windows, track: Track, clip: int, names: Sequence[str]
+) -> npt.NDArray[np.float64]:
+    """(F,) score 1 - P(normal) of each sampled frame: that of the newest window that covers it.
+
+    Frames that no window covers score 0.
+    """
+    normal = list(names).index(NORMAL)
+    scores = np.zeros(len(track.index))
+    for i in np.flatnonzero(windows.clip == clip):  # in order: the newest window wins
+        scores[windows.rows[i]] = 1 - probabilities[i, normal]
+    return scores
+
+
+def alarming(probabilities: Probabilities, labels: Sequence[Label]) -> npt.NDArray[np.bool_]:
+    """(W,) whether any label but normal reaches its open_score."""
+    over = np.stack(
+        [
+            probabilities[:, i] >= label.open_score
+            for i, label in enumerate(labels)
+            if label.name != NORMAL
+        ]
+    )
+    return np.asarray(over.any(0))
+
+
+def quiet_row(
+    name: str, probabilities: Probabilities, seconds: float, labels: Sequence[Label]
+) -> dict[str, Any]:
+    """One line of the quiet table."""
+    over = alarming(probabilities, labels)
+    return {
+        "clip": name,
+        "seconds": round(seconds, 1),
+        "windows": len(over),
+        "alarming": int(over.sum()),
+        "share": float(over.mean()) if len(over) else None,
+    }

@@ -1,0 +1,54 @@
+"""When an incident opens: thresholds from clips that the network had not learnt from."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+import numpy.typing as npt
+
+from shared.bundle import NORMAL, Label
+from training.fit import Probabilities
+
+CLOSE = 0.6
+"""close_score as a share of open_score: an incident should not end with every flutter."""
+
+
+def choose(
+    scores: npt.NDArray[np.floating],
+    truth: npt.NDArray[np.bool_],
+    quiet: float = 2.0,
+) -> float:
+    """The threshold of one label from held-out clip scores (C,) and whether clips show it (C,).
+
+    Least cost, where the share of missed clips costs 1 and the share of clips falsely alarming
+    costs `quiet`; among equals the middle of the widest gap between scores. Rounded to 0.01 and
+    kept within 0.3 and 0.95.
+    """
+    if not truth.any() or truth.all():
+        return 0.5
+    values = np.unique(scores)
+    edges = np.concatenate([[0.0], (values[1:] + values[:-1]) / 2, [1.0]])
+    gaps = np.concatenate([[values[0]], np.diff(values), [1 - values[-1]]])
+    missed = np.array([np.mean(scores[truth] < edge) for edge in edges])
+    false = np.array([np.mean(scores[~truth] >= edge) for edge in edges])
+    cost = missed + quiet * false
+    best = np.flatnonzero(cost <= cost.min() + 1e-9)
+    edge = float(edges[best[np.argmax(gaps[best])]])
+    return float(np.clip(round(edge, 2), 0.3, 0.95))
+
+
+def with_thresholds(
+    labels: Sequence[Label],
+    scores: Probabilities,
+    truth: npt.NDArray[np.intp],
+) -> tuple[Label, ...]:
+    """The labels with open_score and close_score set from (C, L) scores and (C,) truth."""
+    result = []
+    for number, label in enumerate(labels):
+        if label.name != NORMAL:
+            opens = choose(scores[:, number], truth == number)
+            scores_ = {"open_score": opens, "close_score": round(CLOSE * opens, 2)}
+            label = label.model_copy(update=scores_)  # noqa: PLW2901
+        result.append(label)
+    return tuple(result)

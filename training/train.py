@@ -1,0 +1,228 @@
+"""From an experiment to a bundle: backbone, features, folds, thresholds, head.
+
+Every clip is scored by a head that learnt from other groups only (`folds`); numbers and thresholds
+come from those held-out scores, and the head that ships then learns from all clips. The threshold
+with which a fold's accuracy is counted comes from the other folds.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+from rich.console import Console
+from torch import nn
+
+from classifier.network import build
+from featurizer.extractor import open_extractor
+from featurizer.mobilenetv2 import MobileNetV2, load_checkpoint
+from featurizer.settings import FeaturizerSettings
+from shared.bundle import Bundle, Description, Label
+from training import metrics
+from training.bootstrap import interval, of_rows
+from training.distil import changes, distil, examples
+from training.evaluate import events_of
+from training.experiment import Experiment
+from training.export import export
+from training.features import Cache, Track
+from training.fit import Probabilities, fit, predict, window_weights
+from training.footage import gather
+from training.manifest import Clip
+from training.recordings import Recordings
+from training.runs import Run
+from training.scores import clip_scores, decide
+from training.splits import Fold, group_folds
+from training.thresholds import with_thresholds
+from training.windows import Windows, cut, targets
+
+
+@dataclass(frozen=True)
+class Learnt:
+    """Windows of all clips of an experiment, and the clips' held-out scores."""
+
+    clips: Sequence[Clip]
+    tracks: Sequence[Track]
+    windows: Windows
+    shown: npt.NDArray[np.intp]
+    folds: Sequence[Fold]
+
+
+def train(experiment: Experiment, folder: Path, cache: Path, console: Console) -> Bundle:
+    """Run the experiment; the bundle is written to `folder/bundle`, metrics to `folder`."""
+    run = Run(folder, "train", experiment, experiment.seed)
+    learnt, backbone, report = learnable(experiment, folder, cache, console)
+    held_out = _held_out(experiment, learnt, console)
+    numbers, labels = _numbers(experiment, learnt, held_out)
+    console.print("the head that ships, from all clips")
+    head = _fit(experiment, learnt, np.arange(len(learnt.clips)))
+    bundle = export(folder / "bundle", _description(experiment, labels), backbone, head)
+    run.finish({"backbone": report, "held_out": numbers, "labels": labels})
+    return bundle
+
+
+def learnable(
+    experiment: Experiment, folder: Path, cache: Path, console: Console
+) -> tuple[Learnt, MobileNetV2, dict[str, Any]]:
+    """Clips, their features and windows, with the backbone that made them and its report."""
+    clips = gather(experiment)
+    console.print(f"{len(clips)} clips in {len({clip.group for clip in clips})} groups")
+    backbone, report = backbone_of(experiment, clips, folder, cache, console)
+    holder = _holder(experiment, backbone, folder / "backbone")
+    extract = open_extractor(holder, FeaturizerSettings())
+    features = Cache(cache, experiment.input, holder.backbone_fingerprint)
+    learnt = prepare(experiment, clips, features.tracks(clips, extract))
+    console.print(f"{len(learnt.windows)} windows; {experiment.folds} folds by group")
+    return learnt, backbone, report
+
+
+def backbone_of(
+    experiment: Experiment, clips: Sequence[Clip], folder: Path, cache: Path, console: Console
+) -> tuple[MobileNetV2, dict[str, Any]]:
+    """The backbone in float32, as it reads back from its file, and what training did to it."""
+    path = experiment.teacher.path
+    padding = experiment.teacher.padding
+    teacher = load_checkpoint(path, "tensorflow" if padding == "tensorflow" else "torch")
+    if experiment.distil is None:
+        return teacher, {}
+    recipe = experiment.distil
+    console.print("inputs for the backbone")
+    key = _key(experiment, clips)
+    stored = folder / f"examples-{key}.npz"
+    data = examples(
+        clips,
+        Recordings(cache / "frames", experiment.input.fps),
+        experiment.input,
+        experiment.label_names,
+        recipe.images_per_clip,
+        stored,
+    )
+    console.print(f"{len(data.images)} inputs; the teacher reads them")
+    teaching = experiment.model_copy(update={"distil": None})
+    taught = open_extractor(_holder(teaching, teacher, folder / "teacher"), FeaturizerSettings())(
+        data.images
+    )
+    log_: list[dict[str, float]] = []
+
+    def note(step: int, match: float, told: float) -> None:
+        log_.append({"step": step, "match": match, "told": told})
+        if step % 50 == 0:
+            last = log_[-50:]
+            console.print(
+                f"step {step}/{recipe.steps}  match "
+                f"{np.mean([x['match'] for x in last]):.4f}  told "
+                f"{np.mean([x['told'] for x in last]):.3f}"
+            )
+
+    student = distil(
+        teacher, data, taught, experiment.input, len(experiment.labels), recipe, experiment.seed,
+        folder / f"student-{key}.pt", note,
+    )  # fmt: skip
+    moved = changes(teacher, student)
+    return student, {
+        "inputs": len(data.images),
+        "steps": recipe.steps,
+        "moved_least": min(moved.values()),
+        "moved_median": float(np.median(list(moved.values()))),
+        "log": log_[:: max(len(log_) // 40, 1)],
+    }
+
+
+def prepare(experiment: Experiment, clips: Sequence[Clip], tracks: Sequence[Track]) -> Learnt:
+    """Windows, what they show, and folds by group."""
+    windows = cut(tracks, experiment.classifier)
+    labels = [experiment.label_names.index(clip.label) for clip in clips]
+    events = [events_of(clip, track) for clip, track in zip(clips, tracks, strict=True)]
+    shown = targets(windows, tracks, labels, events, experiment.label_names)
+    folds = group_folds(
+        [f"{clip.label}{clip.drawn}" for clip in clips],
+        [clip.group for clip in clips],
+        experiment.folds,
+        experiment.seed,
+    )
+    return Learnt(clips, tracks, windows, shown, folds)
+
+
+def _fit(experiment: Experiment, learnt: Learnt, clips: npt.NDArray[np.intp]) -> nn.Module:
+    """A head that learns from the given clips."""
+    rows = np.flatnonzero(np.isin(learnt.windows.clip, clips) & (learnt.shown >= 0))
+    labels = len(experiment.labels)
+    weights = window_weights(learnt.shown[rows], learnt.windows.clip[rows], labels)
+    vectors = learnt.windows.take(rows).vectors(learnt.tracks)
+    return fit(vectors, learnt.shown[rows], weights, labels, experiment.head, experiment.seed)
+
+
+def _held_out(experiment: Experiment, learnt: Learnt, console: Console) -> Probabilities:
+    """(W, L) of every window, from the head of the fold in which its clip was left out."""
+    result = np.zeros((len(learnt.windows), len(experiment.labels)), np.float32)
+    for number, fold in enumerate(learnt.folds):
+        head = _fit(experiment, learnt, fold.train)
+        rows = np.flatnonzero(np.isin(learnt.windows.clip, fold.test))
+        result[rows] = predict(head, learnt.windows.take(rows).vectors(learnt.tracks))
+        console.print(f"fold {number + 1}/{len(learnt.folds)}")
+    return result
+
+
+def _numbers(
+    experiment: Experiment, learnt: Learnt, probabilities: Probabilities
+) -> tuple[dict[str, Any], tuple[Label, ...]]:
+    """Held-out metrics over real, drawn and all clips, and the labels with their thresholds."""
+    clips, names = learnt.clips, experiment.label_names
+    scores = clip_scores(probabilities, learnt.windows, len(clips), names)
+    truth = _truth(experiment, clips)
+    answers = np.zeros(len(clips), np.intp)
+    for fold in learnt.folds:  # each fold is decided at the thresholds of the others
+        labels = with_thresholds(experiment.labels, scores[fold.train], truth[fold.train])
+        answers[fold.test] = decide(scores[fold.test], labels)
+    drawn = np.array([clip.drawn for clip in clips])
+    groups = [clip.group for clip in clips]
+    numbers: dict[str, Any] = {}
+    for name, chosen in (("real", ~drawn), ("drawn", drawn), ("all", np.ones_like(drawn))):
+        rows = np.flatnonzero(chosen)
+        if not rows.size:
+            continue
+        numbers[name] = metrics.clip_metrics(truth[rows], answers[rows], scores[rows], names)
+        column = names.index("fighting") if "fighting" in names else None
+        if column is not None:
+            flags, values = (truth == column)[rows], scores[rows, column]
+            own = [groups[i] for i in rows]
+            numbers[name]["fighting_auc"] = interval(own, of_rows(metrics.auc, flags, values))
+    return numbers, with_thresholds(experiment.labels, scores, truth)
+
+
+def _key(experiment: Experiment, clips: Sequence[Clip]) -> str:
+    """Of what decides the backbone: a changed experiment does not go on from the old student."""
+    parts = [
+        [clip.source for clip in clips],
+        experiment.input.model_dump(mode="json"),
+        experiment.distil.model_dump(mode="json") if experiment.distil else None,
+        experiment.teacher.model_dump(mode="json"),
+        experiment.seed,
+    ]
+    return hashlib.sha256(json.dumps(parts).encode()).hexdigest()[:12]
+
+
+def _truth(experiment: Experiment, clips: Sequence[Clip]) -> npt.NDArray[np.intp]:
+    return np.array([experiment.label_names.index(clip.label) for clip in clips], np.intp)
+
+
+def _description(experiment: Experiment, labels: Sequence[Label]) -> Description:
+    return Description(
+        name=experiment.name,
+        input=experiment.input,
+        backbone=experiment.backbone,
+        classifier=experiment.classifier,
+        incidents=experiment.incidents,
+        labels=tuple(labels),
+    )
+
+
+def _holder(experiment: Experiment, backbone: MobileNetV2, folder: Path) -> Bundle:
+    """A bundle around a backbone, with a head that has learnt nothing."""
+    head = build("residual_attention", len(experiment.labels))
+    return export(folder, _description(experiment, experiment.labels), backbone, head)
