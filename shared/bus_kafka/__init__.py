@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import threading
 import time
-import weakref
 from collections.abc import Sequence
 from contextlib import suppress
 from typing import Any
@@ -37,7 +36,7 @@ class KafkaBus:
         self._settings = settings
         self._closed = threading.Event()
         self._limits: dict[str, int] = {}  # largest record by topic, where we know it
-        self._members: weakref.WeakSet[KafkaConsumer | KafkaProducer] = weakref.WeakSet()
+        self._members: list[KafkaConsumer | KafkaProducer] = []
         self._reader: Client | None = None
         self._reading = threading.Lock()
         self._admin: KafkaAdminClient | None = None
@@ -67,14 +66,14 @@ class KafkaBus:
         self, group: str | None, topics: Sequence[str], start: Start = "committed"
     ) -> KafkaConsumer:
         member = KafkaConsumer(self._settings, group, topics, start, self._closed)
-        self._members.add(member)
+        self._keep(member)
         return member
 
     def producer(self) -> KafkaProducer:
         member = KafkaProducer(
             self._settings, lambda topic: self._limits.get(topic, MEBIBYTE), self._closed
         )
-        self._members.add(member)
+        self._keep(member)
         return member
 
     def read(self, partition: Partition, first: int, last: int) -> list[Record]:
@@ -102,10 +101,10 @@ class KafkaBus:
 
     def close(self) -> None:
         self._closed.set()
-        for member in list(self._members):
+        for member in self._members:
             if isinstance(member, KafkaProducer):
                 member.wake()
-        for member in list(self._members):
+        for member in self._members:
             member.close()
         with self._reading:
             if self._reader is not None:
@@ -114,6 +113,9 @@ class KafkaBus:
         if self._admin is not None:
             with suppress(errors.KafkaError):
                 self._admin.close()
+
+    def _keep(self, member: KafkaConsumer | KafkaProducer) -> None:
+        self._members = [m for m in self._members if not m.closed] + [member]
 
     def _create(self, admin: KafkaAdminClient, specs: Sequence[TopicSpec]) -> None:
         made = admin.create_topics(

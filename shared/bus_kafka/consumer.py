@@ -66,7 +66,7 @@ class KafkaConsumer:
         self._bus_closed = closed
         self._lock = threading.RLock()  # a client is not thread-safe, and `Bus.close` may come
         self._client: Client | None = None
-        self._closed = False
+        self.closed = False
         self._lost: set[Partition] = set()
         self._evicted = False
         self._resting = False
@@ -104,6 +104,8 @@ class KafkaConsumer:
                     self._client.resume(*self._client.assignment())
 
     def _poll(self, client: Client, max_records: int, timeout: float) -> list[Record]:
+        if self._group is not None:
+            timeout = _patience(client._coordinator, timeout)
         try:
             polled = client.poll(timeout_ms=round(timeout * 1000), max_records=max_records)
         except errors.NoOffsetForPartitionError as error:  # a new group begins at the beginning
@@ -190,24 +192,22 @@ class KafkaConsumer:
 
     def lag(self) -> dict[Partition, int]:
         """A partition that has not answered yet counts as one behind: never as read to its end."""
-        with self._lock:
-            if self._client is None:
-                return {}
-            states = self._client._subscription.assignment  # position() might ask the broker
-            return {
-                Partition(*place): max(state.highwater - state.position.offset, 0)
-                if state.highwater is not None and state.position is not None
-                else 1
-                for place, state in list(states.items())
-            }
+        client = self._client
+        if client is None:
+            return {}
+        states = client._subscription.assignment  # KafkaConsumer.position might ask the broker
+        return {
+            Partition(*place): max(state.highwater - state.position.offset, 0)
+            if state.highwater is not None and state.position is not None
+            else 1
+            for place, state in list(states.items())
+        }
 
     # --- membership -------------------------------------------------------------------------------
 
     def assigned(self) -> frozenset[Partition]:
-        with self._lock:
-            if self._client is None:
-                return frozenset()
-            return frozenset(Partition(*p) for p in self._client.assignment())
+        client = self._client
+        return frozenset(Partition(*p) for p in client.assignment()) if client else frozenset()
 
     def take_lost(self) -> frozenset[Partition]:
         with self._lock:
@@ -219,11 +219,11 @@ class KafkaConsumer:
 
     def close(self) -> None:
         with self._lock:
-            self._closed = True
+            self.closed = True
             self._shut()
 
     def _ended(self) -> bool:
-        return self._closed or self._bus_closed.is_set()
+        return self.closed or self._bus_closed.is_set()
 
     def _member_client(self) -> Client:
         """The client, opened anew if the membership was lost: raises Transient while it cannot."""
@@ -256,6 +256,8 @@ class KafkaConsumer:
         )
         self._contact = time.monotonic()
         self._client.subscribe(self._topics, listener=_Listener(self))
+        for topic in self._topics:  # a leader that joins without metadata assigns nothing to all
+            self._client.partitions_for_topic(topic)
 
     def _assign_all(self, client: Client) -> None:
         places = []
@@ -336,6 +338,18 @@ class KafkaConsumer:
     def _evict(self, places: Iterable[TopicPartition]) -> None:
         self._lose(places)
         self._evicted = True
+
+
+def _patience(coordinator: Any, timeout: float) -> float:
+    """How long to poll, in seconds: for a whole slice while a join is under way.
+
+    Nothing is delivered meanwhile, and kafka-python throws a join away that ends between two polls:
+    with short polls a group would be joining for ever. It also forgets a join that a leader began
+    for new metadata if the poll ends in the middle of it; asking again finds it.
+    """
+    if not coordinator.stable():
+        coordinator.request_rejoin()
+    return _SLICE if coordinator.need_rejoin() else timeout
 
 
 class _Listener(ConsumerRebalanceListener):  # type: ignore[misc]

@@ -54,7 +54,7 @@ class KafkaProducer:
         self._limit_of = limit_of
         self._bus_closed = closed
         self._client: Client | None = None
-        self._closed = False
+        self.closed = False
         self._changed = threading.Condition()  # guards what follows
         self._pending: dict[KafkaDelivery, None] = {}  # in order of sending
         self._failed: list[KafkaDelivery] = []
@@ -104,7 +104,7 @@ class KafkaProducer:
 
     def close(self) -> None:
         with self._changed:
-            self._closed = True
+            self.closed = True
             given_up = list(self._pending)
         for delivery in given_up:
             self._settle(delivery, Transient("given up before Kafka acknowledged it"))
@@ -121,7 +121,7 @@ class KafkaProducer:
         return not self._pending or self._bytes + size <= self._settings.buffer_bytes
 
     def _ended(self) -> bool:
-        return self._closed or self._bus_closed.is_set()
+        return self.closed or self._bus_closed.is_set()
 
     def _settle(
         self, delivery: KafkaDelivery, error: Exception | None, *, report: bool = True

@@ -92,6 +92,7 @@ class Process:
 
     def start(self, *, wait: bool = True) -> None:
         """Start, and wait until it answers; raises CannotStart with the end of its log."""
+        self.folder.mkdir(parents=True, exist_ok=True)
         with self.log.open("ab") as log:
             self._child = subprocess.Popen(
                 self.command(), cwd=self.folder, stdin=subprocess.DEVNULL,
@@ -153,7 +154,6 @@ class Kafka(Process):
         properties = self.folder / "server.properties"
         if properties.exists():
             return
-        self.folder.mkdir(parents=True, exist_ok=True)
         controller = f"127.0.0.1:{self.controller_port}"
         properties.write_text(
             f"""\
@@ -221,7 +221,6 @@ class Redis(Process):
         return f"redis://{self.address}/0"
 
     def command(self) -> list[str]:
-        self.folder.mkdir(parents=True, exist_ok=True)
         server = program("redis-server", "redis-server")
         return [server, "--port", str(self.port), "--bind", "127.0.0.1", "--dir",
                 str(self.folder), "--save", "", "--appendonly", "yes"]  # fmt: skip

@@ -39,7 +39,6 @@ def _start() -> dict[str, str]:
     }
     try:
         for server in servers.values():
-            server.folder.mkdir(parents=True)
             server.start(wait=False)
         for server in servers.values():
             server.wait_ready()
