@@ -185,15 +185,16 @@ def _light(street: Street, x: Array, z: Array) -> Array:
 
 
 def _grain(random: np.random.Generator) -> Array:
+    """A tile (256, 256) without seams."""
     grain = random.normal(0, 1, (256, 256))
-    smooth = cv2.GaussianBlur(grain, (0, 0), 2, borderType=cv2.BORDER_REFLECT)
+    smooth = cv2.GaussianBlur(np.pad(grain, 16, mode="wrap"), (0, 0), 2)[16:-16, 16:-16]
     return np.asarray(0.5 * grain + smooth / smooth.std(), np.float64)
 
 
 def _sample(grain: Array, x: Array, z: Array, metres: float) -> Array:
     across, along = np.mod(x / metres, 256), np.mod(z / metres, 256)
     sampled = cv2.remap(
-        grain.astype(np.float32),
+        np.pad(grain, (0, 1), mode="wrap").astype(np.float32),
         across.astype(np.float32),
         along.astype(np.float32),
         cv2.INTER_LINEAR,

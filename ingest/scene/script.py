@@ -134,18 +134,19 @@ class Script:
         street, view = self._street, self._street.view
         inner = street.half_road + 0.5 if name not in _ROAD and random.random() < 0.7 else 0.0
         limit = street.half_road - 0.6 if name in _ROAD else street.half_width - 0.8
-        best = street.aim
-        for attempt in range(60):
-            inner = inner if attempt < 40 else 0.0
+        best, closest = street.aim, np.inf
+        for attempt in range(80):
             column = float(random.uniform(0.22, 0.78)) * view.width
             row = float(random.uniform(0.42, 0.86)) * view.height
             place = view.ground(column, row)
-            if place is None or not inner <= abs(place[0]) <= limit or abs(place[1]) > 30:
+            near = inner if attempt < 50 else 0.0
+            if place is None or not near <= abs(place[0]) <= limit or abs(place[1]) > 30:
                 continue
             if any(abs(place[0] - x) < 1.8 and abs(place[1] - z) < 3.2 for x, z in street.parked):
                 continue
             tall = 1.75 * view.pixels_per_metre(*place) / view.height
-            if 0.17 <= tall <= 0.5:
+            if 0.18 <= tall <= 0.5:
                 return place
-            best = place
+            if abs(tall - 0.3) < closest:
+                best, closest = place, abs(tall - 0.3)
         return best
