@@ -1,5 +1,7 @@
 """Drawn cameras: the same address gives the same pictures, and the script is the truth."""
 
+from itertools import pairwise
+
 import numpy as np
 import pytest
 
@@ -118,7 +120,7 @@ def test_random_schedules_repeat_and_keep_acts_apart():
     events = one.between(0, 1800)
     assert events == two.between(0, 1800)
     assert {event.label for event in events} >= {"normal", *ABNORMAL.values()}
-    for earlier, later in zip(events, events[1:], strict=False):
+    for earlier, later in pairwise(events):
         assert later.start - earlier.end >= 2
 
 
