@@ -4,7 +4,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from featurizer.inputs import Image, Inputs, box, grey, resized, zero_difference
@@ -141,6 +141,7 @@ def test_the_region_is_the_same_for_all_pictures() -> None:
 fraction = st.floats(0, 1)
 
 
+@settings(deadline=None)
 @given(
     st.tuples(fraction, fraction, fraction, fraction),
     st.floats(0.01, 1),
