@@ -294,12 +294,12 @@ class KafkaConsumer:
 
     def _shut(self) -> None:
         client, self._client = self._client, None
-        self._member, self._evicted = None, False
-        self._stored.clear()
-        self._rewound.clear()
         if client is not None:
             with suppress(errors.KafkaError):
                 client.close(autocommit=False, timeout_ms=1_000)
+        self._member, self._evicted = None, False  # closing tells the listener a last time
+        self._stored.clear()
+        self._rewound.clear()
 
     def _check_contact(self, client: Client) -> None:
         """Raise Transient once the group may have given our partitions to others.
