@@ -50,6 +50,7 @@ class Child:
         self._poll.register(self._up, select.POLLIN)
         self._poll.register(self._words, select.POLLIN)
         self._unpacker = Unpacker()
+        self._early: list[Parcel] = []  # what came along with the first sign of life
         self._said: deque[str] = deque(maxlen=4)
         self._half_line = ""
         with contextlib.suppress(BrokenPipeError):  # dead already: `parcels` will say so
@@ -58,7 +59,7 @@ class Child:
 
     def started(self) -> None:
         """Wait until the process has loaded its libraries. Raises SourceError if it cannot."""
-        self._receive(_START_SECONDS, "the capture process did not start")
+        self._early = self._receive(_START_SECONDS, "the capture process did not start")
 
     def parcels(self) -> Iterator[Parcel]:
         """OPENED and frames until the source's end.
@@ -68,7 +69,10 @@ class Child:
         """
         limit = self._settings.open_timeout_seconds
         while True:
-            for parcel in self._receive(limit + _GRACE_SECONDS, f"no answer in {limit:g} s"):
+            received, self._early = self._early, []
+            if not received:
+                received = self._receive(limit + _GRACE_SECONDS, f"no answer in {limit:g} s")
+            for parcel in received:
                 if parcel.kind is Kind.END:
                     return
                 if parcel.kind is Kind.TROUBLE:
