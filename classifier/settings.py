@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import ClassVar
+from typing import ClassVar, Literal
 
 from pydantic import Field
 
@@ -17,7 +17,8 @@ class ClassifierSettings(WorkerSettings):
 
     bundle: Path = Field(Path("models/street"), description="folder of the model bundle")
     lane: str | None = Field(None, description="the bundle's name if absent")
-    threads: int = Field(1, ge=1, description="of the network; windows are cheap beside frames")
+    backend: Literal["openvino", "torch"] = Field("openvino", description="what runs it, on a CPU")
+    threads: int = Field(1, ge=1, description="of openvino; windows are cheap beside frames")
     idle_timeout_seconds: float = Field(
         60.0, gt=0, description="silence after which a camera's window is let go; above the "
         "longest gap that a window forgives, plus the largest delay of ingest",

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import contextlib
 import threading
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import cast
 
 import numpy as np
-import numpy.typing as npt
 
+from classifier.inference import Classify, Numbers, open_classifier
 from classifier.settings import ClassifierSettings
 from classifier.window import Completed, Window
 from shared import codec, metrics
@@ -21,11 +21,6 @@ from shared.sessions import Sessions
 from shared.settings import Configuration, KafkaSettings
 from shared.topics import Topics
 from shared.worker import Route, Worker
-
-Classify = Callable[
-    [npt.NDArray[np.float16]], tuple[npt.NDArray[np.float32], npt.NDArray[np.float32]]
-]
-"""Windows (N, steps, D) to probabilities (N, labels) and attention (N, steps)."""
 
 
 class FeaturesDecoder:
@@ -104,8 +99,8 @@ class ClassifierStage:
         self,
         of: Features,
         window: Completed,
-        probabilities: npt.NDArray[np.float32],
-        attention: npt.NDArray[np.float32],
+        probabilities: Numbers,
+        attention: Numbers,
     ) -> Output:
         # A float32 softmax may exceed 1 in its last digit, which no reader would accept.
         shares = [min(float(p), 1.0) for p in probabilities]
@@ -165,8 +160,6 @@ class ClassifierStage:
 
 def build_worker(bus: Bus, configuration: Configuration, stop: threading.Event) -> Worker:
     """The classifier of the lane that the configuration names. Raises InvalidSettings."""
-    from classifier.inference import open_classifier  # noqa: PLC0415  torch takes seconds
-
     settings = configuration.get(ClassifierSettings)
     bundle = Bundle(find(settings.bundle))
     longest = bundle.description.classifier.max_gap / bundle.description.input.fps
@@ -177,7 +170,7 @@ def build_worker(bus: Bus, configuration: Configuration, stop: threading.Event) 
         )
     lane = settings.lane or bundle.name
     topics = Topics(configuration.get(KafkaSettings).prefix)
-    classify = open_classifier(bundle, settings.threads)
+    classify = open_classifier(bundle, settings.backend, settings.threads)
     stage = ClassifierStage(bundle, lane, topics, classify, settings.idle_timeout_seconds)
     route = Route(
         "classifier", topics.group("classifier", lane), (topics.features(lane),),

@@ -1,7 +1,6 @@
 """The temporal network: its size, its equations against plain numpy, its files."""
 
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -20,7 +19,6 @@ from classifier.network import (
     save_classifier,
 )
 from featurizer.mobilenetv2 import MobileNetV2
-from shared.bundle import Bundle
 from shared.errors import Fatal, InvalidBundle
 from tests.support.bundles import write_bundle
 
@@ -161,28 +159,49 @@ def test_weights_of_another_number_of_labels_are_refused(tmp_path: Path) -> None
         load_classifier(bundle)
 
 
-@pytest.mark.parametrize("damage", ["bytes", "keys", "nan"])
-def test_a_damaged_classifier_is_refused(tmp_path: Path, damage: str) -> None:
+BACKENDS = pytest.mark.parametrize("backend", ["openvino", "torch"])
+
+
+@BACKENDS
+@pytest.mark.parametrize("damage", ["bytes", "keys", "labels", "shape", "nan"])
+def test_a_damaged_classifier_is_refused(tmp_path: Path, damage: str, backend: str) -> None:
     bundle = write_bundle(tmp_path)
-    kind: type[Exception] = InvalidBundle
+    network = ResidualAttentionLSTM(3 if damage == "labels" else 2)
+    if damage == "nan":
+        nn.init.constant_(network.label.bias, float("nan"))
+    save_classifier(network, bundle.classifier_file)
     if damage == "bytes":
         bundle.classifier_file.write_bytes(b"x")
     elif damage == "keys":
         save_file({"label.weight": torch.zeros(2, 256)}, bundle.classifier_file)
-    else:
-        network = ResidualAttentionLSTM(2)
-        nn.init.constant_(network.label.bias, float("nan"))
-        save_classifier(network, bundle.classifier_file)
-        kind = Fatal
-    with pytest.raises(kind, match=r"classifier\.safetensors"):
-        open_classifier(bundle, 1)
+    elif damage == "shape":
+        state = network.state_dict() | {"merge.weight": torch.zeros(256, 200)}
+        save_file(state, bundle.classifier_file)
+    with pytest.raises(Fatal if damage == "nan" else InvalidBundle, match=r"classifier\.safetens"):
+        open_classifier(bundle, backend)
 
 
-def test_inference_gives_what_the_network_gives(tmp_path: Path) -> None:
-    bundle: Any = write_bundle(tmp_path, labels=("a", "b", "normal"))
-    windows = np.random.default_rng(0).normal(size=(5, 30, 1280)).astype(np.float16)
-    probabilities, attention = open_classifier(Bundle(tmp_path), 1)(windows)
+@BACKENDS
+@pytest.mark.parametrize(("window", "count"), [(30, 1), (30, 5), (7, 3)])
+def test_inference_gives_what_the_network_gives(
+    tmp_path: Path, backend: str, window: int, count: int
+) -> None:
+    bundle = write_bundle(tmp_path, labels=("a", "b", "c", "d", "normal"), window=window)
+    save_classifier(seeded(), bundle.classifier_file)
+    windows = np.random.default_rng(0).normal(size=(count, window, 1280)).astype(np.float16)
+    probabilities, attention = open_classifier(bundle, backend)(windows)
     with torch.no_grad():
         logits, weights = load_classifier(bundle)(torch.from_numpy(windows).float())
     np.testing.assert_allclose(probabilities, torch.softmax(logits, 1), atol=1e-5)
     np.testing.assert_allclose(attention, weights, atol=1e-5)
+    assert float(probabilities.std()) > 0.01
+
+
+@BACKENDS
+def test_calls_do_not_share_their_results(tmp_path: Path, backend: str) -> None:
+    classify = open_classifier(write_bundle(tmp_path), backend)
+    windows = np.random.default_rng(0).normal(size=(2, 30, 1280)).astype(np.float16)
+    first = classify(windows)[0]
+    before = first.copy()
+    classify(-windows)
+    np.testing.assert_array_equal(first, before)

@@ -260,7 +260,7 @@ def test_a_replay_from_the_commit_point_gives_the_same(tmp_path: Path, crash: in
 
 def test_the_real_network_gives_probabilities(tmp_path: Path) -> None:
     world = World(tmp_path)
-    world.stage._classify = open_classifier(world.bundle, 1)
+    world.stage._classify = open_classifier(world.bundle)
     (prediction,) = world.send(*(world.step(s, s / 5) for s in range(6)))
     assert sum(prediction.probabilities.values()) == pytest.approx(1, abs=1e-5)
     assert sum(prediction.attention) == pytest.approx(1, abs=1e-5)
@@ -312,3 +312,18 @@ def test_frames_become_predictions_through_both_workers(tmp_path: Path) -> None:
     # Steps 0..3 have no picture 267 ms before; windows of 6 steps end at 11 and 14.
     assert [p.last_index for p in results[:-1]] == [11, 14]
     assert all(p.gaps == 0 and 0 <= p.score <= 1 for p in results[:-1])
+
+
+def test_serving_on_openvino_does_not_import_torch(tmp_path: Path) -> None:
+    """Importing torch takes seconds and 200 MB that this service does not need."""
+    import subprocess
+    import sys
+
+    write_bundle(tmp_path)
+    code = (
+        "import sys, threading; from classifier.stage import build_worker; "
+        "from shared.bus_memory import MemoryBus; from shared.settings import Configuration; "
+        f"c = Configuration(overrides=['classifier.bundle={tmp_path}'], environment={{}}); "
+        "build_worker(MemoryBus(), c, threading.Event()); sys.exit('torch' in sys.modules)"
+    )
+    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
