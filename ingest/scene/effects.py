@@ -207,14 +207,14 @@ def _lumpy(side: int, edge: float) -> Image:
 
 
 def _billows(side: int) -> Image:
-    """Light and dark in smoke, as a tile that repeats, twice over in both directions."""
+    """Light and dark in smoke, as a tile that repeats, four times over in both directions."""
     grain = np.random.default_rng(11).normal(0, 1, (side, side))
     waves = np.fft.rfft2(grain)
     rows, columns = np.fft.fftfreq(side)[:, None], np.fft.rfftfreq(side)[None, :]
-    waves *= np.exp(-((np.hypot(rows, columns) * side / 9) ** 2))
+    waves *= np.exp(-((np.hypot(rows, columns) * side / 6) ** 2))
     smooth = np.fft.irfft2(waves, s=(side, side))
-    tile = np.clip(190 + 45 * smooth / smooth.std(), 60, 255).astype(np.uint8)
-    return np.tile(tile, (2, 2))
+    tile = np.clip(190 + 32 * smooth / smooth.std(), 60, 255).astype(np.uint8)
+    return np.tile(tile, (4, 4))
 
 
 _TILE = 256
@@ -291,7 +291,7 @@ def _splat(
 def _texture(high: int, wide: int, time: float) -> Image:
     """Billows that drift upwards, (high, wide, 3)."""
     rise = int(45 * time) % _TILE
-    part = _BILLOWS[rise : rise + min(high, _TILE), : min(wide, _TILE)]
-    if part.shape != (high, wide):
+    part = _BILLOWS[rise : rise + high, :wide]
+    if part.shape != (high, wide):  # a picture larger than the billows
         part = np.asarray(cv2.resize(part, (wide, high), interpolation=cv2.INTER_LINEAR), np.uint8)
     return np.asarray(cv2.merge([part, part, part]), dtype=np.uint8)

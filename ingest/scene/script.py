@@ -9,10 +9,11 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import replace
 from functools import lru_cache, partial
+from math import cos
 
 import numpy as np
 
-from ingest.scene.accident import accident
+from ingest.scene.accident import accident, driving
 from ingest.scene.act import Act, Event
 from ingest.scene.address import ABNORMAL, DISTRACTORS, Options, acts_in
 from ingest.scene.distractors import distractor
@@ -134,18 +135,24 @@ class Script:
         street, view = self._street, self._street.view
         inner = street.half_road + 0.5 if name not in _ROAD and random.random() < 0.7 else 0.0
         limit = street.half_road - 0.6 if name in _ROAD else street.half_width - 0.8
-        best, closest = street.aim, np.inf
+        rows = (0.38, 0.68) if name in _ROAD else (0.42, 0.84)
+        best: tuple[float, float] = street.aim
+        closest = np.inf
         for attempt in range(80):
             column = float(random.uniform(0.22, 0.78)) * view.width
-            row = float(random.uniform(0.42, 0.86)) * view.height
+            row = float(random.uniform(*rows)) * view.height
             place = view.ground(column, row)
             near = inner if attempt < 50 else 0.0
             if place is None or not near <= abs(place[0]) <= limit or abs(place[1]) > 30:
                 continue
             if any(abs(place[0] - x) < 1.8 and abs(place[1] - z) < 3.2 for x, z in street.parked):
                 continue
+            if name in _ROAD:  # where it comes to rest must be seen too
+                lane = float(np.sign(place[0]) or 1.0) * 0.5 * street.half_road
+                if not view.sees(lane, place[1] + 5 * cos(driving(lane)), margin=-1.0):
+                    continue
             tall = 1.75 * view.pixels_per_metre(*place) / view.height
-            if 0.18 <= tall <= 0.5:
+            if (0.14 if name in _ROAD else 0.18) <= tall <= 0.5:
                 return place
             if abs(tall - 0.3) < closest:
                 best, closest = place, abs(tall - 0.3)

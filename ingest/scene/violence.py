@@ -84,7 +84,7 @@ def _pair(
     end: float,
 ) -> list[Performer]:  # fmt: skip
     centre = np.array(place)
-    axis = float(random.uniform(0, 2 * pi))
+    axis = _across(street, random)
     apart = 0.5
     two: list[Dancer] = []
     for sign in (-1, 1):
@@ -126,6 +126,11 @@ def _pair(
     return [who.performer(appearance(random)) for who in two]
 
 
+def _across(street: Street, random: np.random.Generator) -> float:
+    """A heading more or less across the picture, so that one does not hide the other."""
+    return street.view.yaw + float(random.choice([-1, 1]) * pi / 2 + random.normal(0, 0.6))
+
+
 def _clinch(two: list[Dancer], time: float, seconds: float, random: np.random.Generator) -> None:
     """Both hold, push and drag each other."""
     for step in np.arange(0.15, seconds, 0.2):
@@ -164,7 +169,7 @@ def assault(
 ) -> Act:  # fmt: skip
     """One attacks; the other covers, staggers, falls and stays down while being kicked."""
     x, z = place
-    way = float(random.uniform(0, 2 * pi))
+    way = _across(street, random)
     ahead = np.array([sin(way), cos(way)])
     armed = bool(random.random() < 0.3)
     spot = np.array(place) - 0.75 * ahead
