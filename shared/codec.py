@@ -66,7 +66,7 @@ def decode(value: bytes | None, *expected: type[M]) -> M:
         raise InvalidMessage(f"not msgpack: {type(error).__name__}") from error
     if not isinstance(wire, dict):
         raise InvalidMessage("not a map")
-    if wire.get("v") != VERSION or isinstance(wire.get("v"), bool):
+    if type(wire.get("v")) is not int or wire["v"] != VERSION:
         raise InvalidMessage(f"schema version {_short(wire.get('v'))}, expected {VERSION}")
     kind = next((k for k in expected if _NAMES[k] == wire.get("type")), None)
     if kind is None:
@@ -117,8 +117,8 @@ def _picture(frame: Frame) -> None:
         return
     if frame.same_as is not None:
         raise InvalidMessage("only an unchanged frame has same_as")
-    if frame.height * frame.width > MAX_PIXELS:
-        raise InvalidMessage(f"{frame.width}x{frame.height} is more than {MAX_PIXELS} pixels")
+    if not 0 < frame.height * frame.width <= MAX_PIXELS:
+        raise InvalidMessage(f"{frame.width}x{frame.height} is not 1 to {MAX_PIXELS} pixels")
     if frame.encoding == "raw":
         if len(frame.data) != frame.height * frame.width * 3:
             raise InvalidMessage("raw data is not height x width x 3 bytes")

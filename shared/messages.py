@@ -27,11 +27,11 @@ WHOLE: Region = (0.0, 0.0, 1.0, 1.0)
 def slot(captured_at: int, started_at: int, fps: float) -> int:
     """Index of the sampling slot in which a time stamp lies: floor((t - start) * fps).
 
-    Ingest uses it with the camera's rate and the featurizer with the lane's. Half a microsecond
-    is forgiven, so that the third frame of a 15 fps file (0.2 s, stored as 0.1999999) lies in
-    slot 3 and not in slot 2.
+    Ingest uses it with the camera's rate and the featurizer with the lane's. A millisecond is
+    forgiven, for containers cut time stamps to microseconds or even milliseconds (Matroska): the
+    second frame of a 15 fps file, 0.13333 s stored as 0.133, lies in slot 2 and not in slot 1.
     """
-    return int(((captured_at - started_at) / NANOSECONDS + 5e-7) * fps)
+    return int(((captured_at - started_at) / NANOSECONDS + 1e-3) * fps)
 
 
 @dataclass(frozen=True, slots=True, order=True)

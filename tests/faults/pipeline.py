@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Collection, Iterable, Mapping, Sequence
+from typing import Any
 
 import numpy as np
 
@@ -103,15 +104,14 @@ class Featurizer(_Stateless):
         assert isinstance(frame, Frame)
         step = slot(frame.captured_at, Session.parse(frame.session).started_at, FPS)
         place = FrameReference(received.record.partition.number, received.record.offset)
-        vector = np.array([step], np.float16)
-        given: dict[str, object] = {"vector": vector}
+        given: dict[str, Any] = {"vector": np.array([step], np.float16)}
         if step % 7 == 6 and step % 11 != 0:
             given = {"same_as": step - 1}
         elif step % 11 == 10:
             given = {"missing": "corrupt"}
         return Features(
             LANE, frame.camera_id, frame.session, step, step, frame.captured_at, "f", place, **given
-        )  # type: ignore[arg-type]  # fmt: skip
+        )
 
 
 class Classifier:
@@ -125,7 +125,7 @@ class Classifier:
         return decode(record.value, Features, EndOfStream)
 
     def process(self, batch: Sequence[Received]) -> list[Output]:
-        outputs = []
+        outputs: list[Prediction | EndOfStream] = []
         for received in batch:
             message, record = received.message, received.record
             assert isinstance(message, Features | EndOfStream)
@@ -218,7 +218,7 @@ class Alerting:
         pass
 
 
-STAGES = {
+STAGES: dict[str, tuple[Any, str]] = {
     "featurizer": (Featurizer, TOPICS.frames),
     "classifier": (Classifier, TOPICS.features(LANE)),
     "alerting": (Alerting, TOPICS.predictions(LANE)),

@@ -11,7 +11,7 @@ from shared.bus import Output, Partition, Received, Record
 from shared.bus_memory import MemoryBus
 from shared.errors import Fatal, InvalidBundle, TooManyDeadLetters, Transient
 from shared.metrics import registry
-from tests.support.window_stage import WindowStage, read_text, windows
+from tests.support.window_stage import Script, WindowStage, read_text, windows
 from tests.support.workers import (
     DEAD,
     GROUP,
@@ -45,7 +45,7 @@ def committed(bus: MemoryBus, place: Partition = PLACE) -> int:
     return bus._groups[GROUP].committed.get(place, 0)
 
 
-def once(error: Exception, text: str) -> tuple[list[int], object]:
+def once(error: Exception, text: str) -> tuple[list[int], Script]:
     """A script that raises when it first sees a text."""
     calls: list[int] = []
 

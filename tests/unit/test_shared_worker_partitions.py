@@ -207,8 +207,7 @@ def test_a_second_worker_takes_over_half_and_nothing_is_missed() -> None:
         with running(bus, WindowStage(OUT)):
             for key in ("a", "b"):
                 feed(bus, *numbers[10:], key=key)
-            for key in ("a", "b"):
-                wait_for(bus, lambda key=key: texts(bus, key=key)[-1:] == ["17-18-19"])
+            wait_for(bus, lambda: all(texts(bus, key=k)[-1:] == ["17-18-19"] for k in "ab"))
     for key in ("a", "b"):
         whole = [text for text in first_of_each(texts(bus, key=key)) if text.count("-") == 2]
         assert whole == windows(numbers)[2:]
