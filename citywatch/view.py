@@ -79,13 +79,16 @@ class View:
             if camera.error != self._errors.get(camera.camera_id):
                 self._errors[camera.camera_id] = camera.error
                 if camera.error:
-                    self._screen.print(f"{camera.camera_id}: {camera.error}", style="red")
+                    self._say(f"{camera.camera_id}: {camera.error}", "red")
                 else:
-                    self._screen.print(f"{camera.camera_id}: is back", style="green")
+                    self._say(f"{camera.camera_id}: is back", "green")
         now = time.monotonic()
         if self._live is not None and now >= self._next:
             self._next = now + _REFRESH_SECONDS
             self._live.update(self._table(), refresh=True)
+
+    def _say(self, text: str, style: str) -> None:
+        self._screen.print(Text(text, style), soft_wrap=True)  # whole lines for whoever greps
 
     def _table(self) -> Group:
         table = Table(box=None, padding=(0, 2, 0, 0), header_style="dim")

@@ -43,9 +43,9 @@ class Wish:
 
 def watch(wish: Wish) -> int:
     """Watch until the end of all sources; returns the exit code."""
+    cameras = cameras_of(wish.sources, wish.fps, wish.loop, wish.start)
     configuration = resolve(wish.config, wish.settings, wish.bundle, FIXED, DEFAULTS)
     lane, bundle = lane_and_bundle(configuration)
-    cameras = cameras_of(wish.sources, wish.fps, wish.loop, wish.start)
     start_logging(configuration.get(ServiceSettings))
     tally = Tally(camera.id for camera in cameras)
     stop = stop_on_signals()
