@@ -10,8 +10,9 @@ from shared.messages import NANOSECONDS
 
 _MILLISECOND = NANOSECONDS // 1000
 _USUAL_RATE = 25.0  # where a file states none
-_REANCHOR = NANOSECONDS  # a stream that is this far off has jumped, not drifted
-_SLEW = 1 / 64  # share of the difference to our clock that is taken over with each picture
+_SLEW = 1 / 64  # share of the difference taken over with each picture, at most 1 ms
+_FAR_BEHIND = NANOSECONDS  # no jitter, no drift: a backlog, or a stream that stood still
+_STAYS = 8  # pictures that tell the one from the other: a backlog shrinks from each to the next
 
 
 class Clock(Protocol):
@@ -51,30 +52,41 @@ class FileClock:
 class StreamClock:
     """Wall-clock times of a live stream, without the jitter of the network.
 
-    The stream's own positions tell how far apart pictures are, our clock when they are: the
-    offset between the two follows slowly, so that the camera's clock may drift, and anew where
-    the stream jumps by more than a second.
+    The stream's own positions tell how far apart pictures are, our clock when they are. The offset
+    between the two is the least that was seen, for the network can only delay; it rises slowly, so
+    that the camera's clock may drift. A backlog after a stall keeps the times at which it was
+    taken; a stream that stays behind has been standing still, and begins anew.
     """
 
     def __init__(self, now: Callable[[], int]) -> None:
         self._now = now
-        self._offset: float | None = None  # our clock minus the stream's, nanoseconds
+        self._offset = 0.0  # our clock minus the stream's, nanoseconds
         self._position = -math.inf
+        self._behind: list[float] = []  # offsets of the last pictures, while far too large
         self._last = 0
 
     def time(self, position_ms: float) -> int:
         now = self._now()
-        stated = position_ms * _MILLISECOND
-        if not math.isfinite(stated) or stated <= self._position:
-            self._offset = None  # no positions, or they began again
-            at = now
+        stated = position_ms * _MILLISECOND if math.isfinite(position_ms) else -math.inf
+        if stated <= self._position or stated == -math.inf:
+            at = now  # no positions, or they began again
+            self._offset = now - stated if math.isfinite(stated) else 0.0
         else:
-            difference = now - stated
-            if self._offset is None or abs(difference - self._offset) > _REANCHOR:
-                self._offset = difference
-            else:
-                self._offset += (difference - self._offset) * _SLEW
+            first = self._position == -math.inf
+            self._follow(now - stated, first)
             at = round(stated + self._offset)
-        self._position = stated if math.isfinite(stated) else -math.inf
+        self._position = stated
         self._last = max(self._last, at)
         return self._last
+
+    def _follow(self, offset: float, first: bool) -> None:
+        self._behind = [*self._behind, offset] if offset - self._offset > _FAR_BEHIND else []
+        stays = (
+            len(self._behind) >= _STAYS and self._behind[-1] >= self._behind[0] - _FAR_BEHIND / 8
+        )
+        if first or offset < self._offset or stays:
+            self._offset = offset
+            self._behind = []
+        elif not self._behind:
+            self._offset += min((offset - self._offset) * _SLEW, _MILLISECOND)
+        self._behind = self._behind[-_STAYS:]
