@@ -18,9 +18,9 @@ from dataclasses import dataclass, field
 from alerting import events
 from alerting.incidents import Incident, Rules, SessionState, advance, close_all, finish
 from alerting.incidents import Transition as Moved
+from alerting.open_store import open_store
 from alerting.settings import AlertingSettings
 from alerting.store import Advance, Key, Store, Stored
-from alerting.store_sqlite import SqliteStore
 from shared import metrics
 from shared.bundle import Bundle, find
 from shared.bus import Bus, Output, Partition, Received, Record
@@ -28,13 +28,11 @@ from shared.codec import decode
 from shared.errors import InvalidMessage, Transient
 from shared.messages import NANOSECONDS, EndOfStream, Prediction, Session
 from shared.service import now_ns
-from shared.settings import Configuration, KafkaSettings, ServiceSettings, WorkerSettings
+from shared.settings import Configuration, KafkaSettings, WorkerSettings
 from shared.topics import Topics
 from shared.worker import Route, Worker
 
 log = logging.getLogger(__name__)
-
-_DAY = 86_400
 
 
 @dataclass(slots=True)
@@ -281,23 +279,6 @@ def decode_prediction(record: Record) -> Prediction | EndOfStream:
     if record.key != message.camera_id:
         raise InvalidMessage(f"the key is not the camera id {message.camera_id}")
     return message
-
-
-def open_store(configuration: Configuration, lane: str, stop: threading.Event) -> Store:
-    """The store that the settings name; raises Unavailable if Redis does not answer in time."""
-    settings = configuration.get(AlertingSettings)
-    kept = {
-        "session_seconds": settings.session_days * _DAY,
-        "incident_seconds": settings.incident_days * _DAY,
-    }
-    if settings.store == "sqlite":
-        return SqliteStore(settings.sqlite_file, lane, **kept)
-    prefix = configuration.get(KafkaSettings).prefix
-    from alerting.store_redis import RedisStore  # noqa: PLC0415  standalone runs without it
-
-    store = RedisStore(settings.redis_url.get_secret_value(), lane, prefix=prefix, **kept)
-    store.wait(configuration.get(ServiceSettings).start_timeout_seconds, stop)
-    return store
 
 
 def build_worker(

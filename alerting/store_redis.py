@@ -106,7 +106,8 @@ class RedisStore:
                 left = until - time.monotonic()
                 if left <= 0 or stop.wait(min(0.5, left)):
                     raise Unavailable(
-                        f"Redis at {self.address} did not answer within {timeout:g} s: {error}"
+                        f"Redis at {self.address} did not answer within {timeout:g} s: "
+                        f"{error.__cause__}"
                     ) from None
 
     def load(self, partition: int) -> Loaded:

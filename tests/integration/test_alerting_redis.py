@@ -13,8 +13,9 @@ import redis
 from redis.crc import key_slot
 
 from alerting.incidents import Rules
+from alerting.open_store import open_store
 from alerting.settings import AlertingSettings
-from alerting.stage import AlertingStage, build_worker, open_store
+from alerting.stage import AlertingStage, build_worker
 from alerting.store import Advance, Key, Store
 from alerting.store_redis import RedisStore
 from shared.bus import Output, Partition
