@@ -12,9 +12,10 @@ import cv2
 import numpy as np
 
 from alerting.events import IncidentData
+from alerting.incidents import Rules
 from citywatch.tally import Seen
 from citywatch.view import clock
-from shared.bundle import NORMAL, Bundle
+from shared.bundle import NORMAL
 from shared.cameras import Camera
 from shared.errors import InvalidInput
 from shared.messages import NANOSECONDS, Frame, Prediction
@@ -30,11 +31,11 @@ _WHITE, _GREY, _RED, _AMBER, _GREEN = (
 class Annotator:
     """Writes one video a camera: OUT.mp4, with more than one camera OUT-<camera>.mp4."""
 
-    def __init__(self, path: Path, cameras: Sequence[Camera], bundle: Bundle) -> None:
+    def __init__(self, path: Path, cameras: Sequence[Camera], rules: Rules) -> None:
         if not path.parent.is_dir():
             raise InvalidInput(f"{path}: there is no folder {path.parent}")
         one = len(cameras) == 1
-        limits = {label.name: label.open_score for label in bundle.description.labels}
+        limits = {rule.label: rule.open_score for rule in rules.labels}
         self._films = {
             camera.id: _Film(
                 path if one else path.with_stem(f"{path.stem}-{camera.id}"), camera.fps, limits

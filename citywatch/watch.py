@@ -8,6 +8,8 @@ from pathlib import Path
 
 from rich.console import Console
 
+from alerting.incidents import Rules
+from alerting.settings import AlertingSettings
 from citywatch.configuration import lane_and_bundle, resolve
 from citywatch.follow import Observer, follow
 from citywatch.jsonlines import JsonLines, print_json
@@ -47,6 +49,7 @@ def watch(wish: Wish) -> int:
     configuration = resolve(wish.config, wish.settings, wish.bundle, FIXED, DEFAULTS)
     lane, bundle = lane_and_bundle(configuration)
     start_logging(configuration.get(ServiceSettings))
+    rules = Rules.of(bundle.description, configuration.get(AlertingSettings))
     tally = Tally(camera.id for camera in cameras)
     stop = stop_on_signals()
     with ExitStack() as stack:
@@ -57,11 +60,11 @@ def watch(wish: Wish) -> int:
         if wish.annotate:
             from citywatch.annotate import Annotator
 
-            observers.append(stack.enter_context(Annotator(wish.annotate, cameras, bundle)))
+            observers.append(stack.enter_context(Annotator(wish.annotate, cameras, rules)))
         if wish.plot:
             from citywatch.plot import Timeline
 
-            observers.append(stack.enter_context(Timeline(wish.plot, tally, bundle)))
+            observers.append(stack.enter_context(Timeline(wish.plot, tally, rules)))
         house = stack.enter_context(Standalone(configuration, lane, cameras))
         stack.enter_context(view)
         seconds = follow(house, tally, observers, stop, wish.seconds)
