@@ -34,7 +34,7 @@ def main() -> None:
     # RTSP over UDP loses packets without a word.
     options = "rtsp_transport;tcp"
     if order.settings.decoder == "nvdec":
-        options += "|hwaccel;cuda|hwaccel_output_format;cuda"
+        options += "|video_codec;h264_cuvid"
     os.environ["OPENCV_FFMPEG_CAPTURE_OPTIONS"] = options
     recorder = Recorder(order, lambda: send(Parcel(Kind.ALIVE)))
     threading.Thread(target=_obey, args=[recorder], daemon=True).start()

@@ -10,8 +10,6 @@ from ingest.supervisor import CameraStatus, Supervisor, Surroundings
 from shared import metrics
 from shared.cameras import Camera
 
-_STATES = ("up", "down")
-
 
 class Fleet:
     """Starts, changes and stops captures. Used by one thread; `statuses` by any."""
@@ -46,9 +44,10 @@ class Fleet:
             del self._leaving[name]
             if name not in self._running:
                 _forget(name)
-        up = sum(status.state == "up" for status in self.statuses())
-        for state, count in zip(_STATES, (up, len(self._running) - up), strict=True):
-            metrics.cameras.labels(state).set(count)
+        states = [status.state for status in self.statuses()]
+        metrics.cameras.labels("up").set(states.count("up"))
+        # A recording that came to its end is neither up nor down: nobody need be woken.
+        metrics.cameras.labels("down").set(sum(s not in ("up", "ended") for s in states))
 
     def statuses(self) -> list[CameraStatus]:
         """One per camera, by id."""

@@ -23,8 +23,14 @@ class IngestSettings(Section):
     key_interval_seconds: float = Field(
         1.0, gt=0, description="a full picture at least this often: twice in a window of 2 s"
     )
-    decoder: Decoder = Field("auto", description="auto: what the machine has, else software")
-    decoder_threads: int = Field(1, ge=0, le=64, description="per camera; 0: all cores")
+    decoder: Decoder = Field(
+        "auto",
+        description="auto: what the machine has, else software; nvdec: H.264 only, and needs an "
+        "OpenCV whose FFmpeg has it, which the one on PyPI does not",
+    )
+    decoder_threads: int = Field(
+        0, ge=0, le=64, description="per camera; 0: one for a live camera, two for a recording"
+    )
     open_timeout_seconds: float = Field(10, gt=0, description="for a camera to answer")
     read_timeout_seconds: float = Field(5, gt=0, description="without a picture: opened again")
     retry_seconds: float = Field(1, gt=0, description="first wait before a camera is tried again")

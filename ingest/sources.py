@@ -209,10 +209,12 @@ class DrawnSource:
 
 
 def _opened(source: str, kind: Kind, settings: IngestSettings) -> cv2.VideoCapture:
+    # A second thread decodes ahead while we convert and compress; live it would add a delay.
+    threads = settings.decoder_threads or (2 if kind == "file" else 1)
     options = [
         cv2.CAP_PROP_OPEN_TIMEOUT_MSEC, round(settings.open_timeout_seconds * 1000),
         cv2.CAP_PROP_READ_TIMEOUT_MSEC, round(settings.read_timeout_seconds * 1000),
-        cv2.CAP_PROP_N_THREADS, settings.decoder_threads,
+        cv2.CAP_PROP_N_THREADS, threads,
         cv2.CAP_PROP_HW_ACCELERATION, _ACCELERATION[settings.decoder],
     ]  # fmt: skip
     try:
@@ -225,10 +227,13 @@ def _opened(source: str, kind: Kind, settings: IngestSettings) -> cv2.VideoCaptu
     except cv2.error as error:  # wrong use; its text may hold the address
         raise SourceError(f"{redact(source)}: {redact(str(error.err))}") from None
     if not video.isOpened():
-        raise SourceError(f"{redact(source)}: {_HINTS[kind]}")
+        asked = settings.decoder
+        doubt = f" (or there is no {asked} here: try ingest.decoder=auto)" if asked in _RARE else ""
+        raise SourceError(f"{redact(source)}: {_HINTS[kind]}{doubt}")
     return video
 
 
+_RARE = ("vaapi", "nvdec")
 _HINTS: dict[Kind, str] = {
     "file": "not a video that can be decoded",
     "stream": "cannot be opened: is the address right, and does the camera answer?",

@@ -229,4 +229,9 @@ class Supervisor:
             level = logging.WARNING if error else logging.INFO
             log.log(level, "camera %s is %s%s", self.camera.id, state, f": {error}" * bool(error))
         self._state, self._error = state, error
-        metrics.camera_up.labels(self.camera.id).set(state == "up")
+        if state == "ended":
+            metrics.camera_up.remove(
+                self.camera.id
+            )  # or it would be taken for a camera that is down
+        else:
+            metrics.camera_up.labels(self.camera.id).set(state == "up")

@@ -61,6 +61,19 @@ def test_what_is_no_video_says_so(tmp_path: Path) -> None:
         open_source(str(tmp_path / "empty.mp4"))
 
 
+def test_a_decoder_that_is_not_there_is_named(tmp_path: Path) -> None:
+    path = write_video(tmp_path / "a.mp4", seconds=1, fps=10)
+    for decoder in ("auto", "software"):
+        settings = IngestSettings.model_validate({"decoder": decoder})
+        assert len(list(open_source(str(path), settings))) == 10
+    try:
+        open_source(str(path), IngestSettings(decoder="vaapi"))
+    except SourceError as error:
+        assert "no vaapi here" in str(error)
+    else:
+        pytest.skip("this machine has VAAPI")
+
+
 def test_a_cut_off_file_gives_what_it_has_and_then_says_so(tmp_path: Path) -> None:
     whole = write_video(tmp_path / "a.avi", seconds=6, fps=15).read_bytes()
     cut = tmp_path / "cut.avi"
