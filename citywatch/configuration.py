@@ -99,6 +99,9 @@ def _toml(value: object) -> str | None:
         return str(value).lower()
     if isinstance(value, list):
         return "[" + ", ".join(_toml(item) or "" for item in value) + "]"
+    if isinstance(value, dict):
+        pairs = [f"{key} = {_toml(item)}" for key, item in value.items() if item is not None]
+        return "{" + ", ".join(pairs) + "}"
     if isinstance(value, int | float):
         return str(value)
     return '"' + str(value).replace("\\", "\\\\").replace('"', '\\"') + '"'

@@ -189,11 +189,15 @@ def _print_numbers(console: Console, tally: Tally, seconds: float) -> None:
 
 def _print_next(console: Console) -> None:
     # As it was called, if from the checkout's own environment; a long absolute path helps nobody.
-    program = sys.argv[0] if sys.argv[0].startswith(".") else "citywatch"
+    called = Path(sys.argv[0])
+    program = (
+        str(called) if called.name == "citywatch" and not called.is_absolute() else "citywatch"
+    )
     console.print(
         "\nNext, your own pictures:\n"
         f"  {program} watch video.mp4                                  a file\n"
         f"  {program} watch 0                                          a webcam\n"
         f"  {program} watch rtsp://user:password@192.168.1.20/stream   an RTSP camera",
         markup=False,
+        soft_wrap=True,
     )
