@@ -15,7 +15,8 @@ def start_logging(settings: ServiceSettings, *sections: Section) -> None:
     handler = logging.StreamHandler()
     handler.setFormatter(_Json() if settings.log_json else logging.Formatter(_FORMAT))
     logging.basicConfig(level=settings.log_level, handlers=[handler], force=True)
-    logging.getLogger("kafka").setLevel(logging.ERROR)  # says at length what the bus says once
+    if settings.log_level != "DEBUG":  # it says at length, with tracebacks, what the bus says once
+        logging.getLogger("kafka").setLevel(logging.CRITICAL)
     for section in (settings, *sections):
         log.info("settings [%s] %s", section.section, json.dumps(redacted(section)))
 
