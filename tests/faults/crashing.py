@@ -6,8 +6,7 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from shared.bus import Consumer, Output, Partition, Producer, Received, Stage, Start
-from shared.bus_memory import MemoryBus
+from shared.bus import Bus, Consumer, Delivery, Output, Partition, Producer, Received, Stage, Start
 
 POINTS = ("after process", "after send", "after flush", "before commit", "after commit")
 LINGER = 3
@@ -66,9 +65,9 @@ class CrashingStage:
 
 
 class CrashingBus:
-    """A memory bus whose producers acknowledge late, with the points around send and commit."""
+    """A bus whose producers acknowledge late, with the points around send and commit."""
 
-    def __init__(self, bus: MemoryBus, fuse: Fuse) -> None:
+    def __init__(self, bus: Bus, fuse: Fuse) -> None:
         self._bus = bus
         self._fuse = fuse
 
@@ -99,6 +98,11 @@ class _CrashingConsumer:
         return done
 
 
+def _fate(delivery: Delivery) -> Exception | None:
+    assert delivery.wait(30)
+    return delivery.error
+
+
 class _LateDelivery:
     def __init__(self, producer: _LateProducer) -> None:
         self._producer = producer
@@ -127,7 +131,7 @@ class _LateProducer:
     def publish(self, keep: int) -> None:
         while len(self._held) > keep:
             output, delivery = self._held.pop(0)
-            self._producer.send(output, 0)
+            delivery.error = _fate(self._producer.send(output, 10))
             delivery.done = True
 
     def flush(self, timeout: float) -> list[tuple[Output, Exception]]:

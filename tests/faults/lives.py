@@ -3,28 +3,24 @@
 from __future__ import annotations
 
 import threading
-from typing import Any
 
 from shared.bus import Partition
 from shared.bus_memory import MemoryBus
 from shared.settings import WorkerSettings
-from shared.worker import Route, Worker
+from shared.topics import Topics
 from tests.faults.checker import Logs, read_logs
-from tests.faults.crashing import Crash, CrashingBus, CrashingStage, Fuse
-from tests.faults.pipeline import LANE, STAGES, TOPICS, film
+from tests.faults.crashing import Crash, CrashingBus, Fuse
+from tests.faults.pipeline import LANE, STAGES, film, source, worker
 
+TOPICS = Topics("faults")
 SETTINGS = WorkerSettings(max_records=7, max_wait_seconds=0, commit_interval_seconds=0, in_flight=2)
-
-
-def group(service: str) -> str:
-    return TOPICS.group(service, LANE)
 
 
 def film_bus() -> MemoryBus:
     """A bus with both cameras' frames."""
     bus = MemoryBus(partitions=2, capacity=1 << 20)
     bus.ensure_topics(TOPICS.specs(LANE))
-    film(bus)
+    film(bus, TOPICS)
     return bus
 
 
@@ -36,17 +32,13 @@ def run(bus: MemoryBus, service: str, fuse: Fuse) -> None:
 
 def live(bus: MemoryBus, service: str, fuse: Fuse) -> bool:
     """One life of a service; whether it ended well."""
-    make, topic = STAGES[service]
     stop = threading.Event()
-    stage = CrashingStage(make(), fuse)
-    route = Route(service, group(service), (topic,), TOPICS.dead_letters)
-    crashing: Any = CrashingBus(bus, fuse)
-    worker = Worker(crashing, stage, make.decode, route, SETTINGS, stop)
+    living = worker(CrashingBus(bus, fuse), TOPICS, service, fuse, SETTINGS, stop)
     crashed: list[Crash] = []
 
     def body() -> None:
         try:
-            worker.run()
+            living.run()
         except Crash as crash:
             with bus.changed:
                 crashed.append(crash)
@@ -64,8 +56,8 @@ def live(bus: MemoryBus, service: str, fuse: Fuse) -> bool:
 
 def committed(bus: MemoryBus, service: str) -> bool:
     """Whether the service has committed its whole topic."""
-    places = [Partition(STAGES[service][1], n) for n in range(bus.partitions)]
-    offsets = bus._groups[group(service)].committed
+    places = [Partition(source(service, TOPICS), n) for n in range(bus.partitions)]
+    offsets = bus._groups[TOPICS.group(service, LANE)].committed
     return all(offsets.get(place, 0) == bus.log(place).end for place in places)
 
 

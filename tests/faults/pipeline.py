@@ -7,6 +7,7 @@ burst, and an incident lasts as long as the burst: what must come out can be sai
 from __future__ import annotations
 
 import json
+import threading
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from typing import Any
 
@@ -25,11 +26,13 @@ from shared.messages import (
     Session,
     slot,
 )
+from shared.settings import WorkerSettings
 from shared.topics import Topics
+from shared.worker import Route, Worker
 from tests.faults.checker import Rules
+from tests.faults.crashing import CrashingStage, Fuse
 
 LANE = "street"
-TOPICS = Topics("faults")
 FPS = 10.0
 SESSION = str(Session(0, 0, live=False))
 CAMERAS = ("north", "south")
@@ -51,7 +54,9 @@ def transitions(messages: Sequence[Prediction | EndOfStream]) -> Iterable[str]:
 RULES = Rules(LANE, FPS, window=6, stride=3, max_gap=2, transitions=transitions)
 
 
-def film(bus: Bus, frames: int = 60, absent: Collection[int] = range(33, 38)) -> None:
+def film(
+    bus: Bus, topics: Topics, frames: int = 60, absent: Collection[int] = range(33, 38)
+) -> None:
     """Send both cameras' sessions, with a counted drop of five frames that restarts the windows."""
     producer = bus.producer()
     for camera in CAMERAS:
@@ -65,12 +70,19 @@ def film(bus: Bus, frames: int = 60, absent: Collection[int] = range(33, 38)) ->
                 b"rgb", dropped_before={"full": dropped} if dropped else {},
             )  # fmt: skip
             dropped = 0
-            producer.send(Output(TOPICS.frames, camera, encode(frame)), 0)
+            producer.send(Output(topics.frames, camera, encode(frame)), 0)
         end = EndOfStream(camera, SESSION, frames, round(frames / FPS * NANOSECONDS), "end")
-        producer.send(Output(TOPICS.frames, camera, encode(end)), 0)
+        producer.send(Output(topics.frames, camera, encode(end)), 0)
+    assert producer.flush(30) == []
+    producer.close()
 
 
-class _Stateless:
+class Featurizer:
+    """Frames in, one-number vectors out; every seventh frame repeats, every eleventh is missing."""
+
+    def __init__(self, topics: Topics) -> None:
+        self._topic = topics.features(LANE)
+
     def oldest_needed(self) -> Mapping[Partition, int]:
         return {}
 
@@ -83,17 +95,13 @@ class _Stateless:
     def close(self) -> None:
         pass
 
-
-class Featurizer(_Stateless):
-    """Frames in, one-number vectors out; every seventh frame repeats, every eleventh is missing."""
-
     @staticmethod
     def decode(record: Record) -> object:
         return decode(record.value, Frame, EndOfStream)
 
     def process(self, batch: Sequence[Received]) -> list[Output]:
         return [
-            Output(TOPICS.features(LANE), received.record.key, encode(self._of(received)))
+            Output(self._topic, received.record.key, encode(self._of(received)))
             for received in batch
         ]
 
@@ -117,7 +125,8 @@ class Featurizer(_Stateless):
 class Classifier:
     """Features in, a prediction for every window that ends."""
 
-    def __init__(self) -> None:
+    def __init__(self, topics: Topics) -> None:
+        self._topic = topics.predictions(LANE)
         self._windows: dict[tuple[Partition, str], Window] = {}
 
     @staticmethod
@@ -144,8 +153,7 @@ class Classifier:
                     {"normal": 1 - score, "fighting": score}, score, (), done.gaps, "c",
                     (done.first.frame, done.last.frame),
                 ))  # fmt: skip
-        topic = TOPICS.predictions(LANE)
-        return [Output(topic, message.camera_id, encode(message)) for message in outputs]
+        return [Output(self._topic, message.camera_id, encode(message)) for message in outputs]
 
     def oldest_needed(self) -> Mapping[Partition, int]:
         needed: dict[Partition, int] = {}
@@ -168,7 +176,8 @@ class Classifier:
 class Alerting:
     """Predictions in, transitions out; an open incident pins the prediction that opened it."""
 
-    def __init__(self) -> None:
+    def __init__(self, topics: Topics) -> None:
+        self._topic = topics.anomalies
         self._open: dict[tuple[Partition, str], tuple[int, Prediction]] = {}
         self._last: dict[tuple[Partition, str], int] = {}
 
@@ -195,11 +204,10 @@ class Alerting:
                 outputs.append(self._event(self._open.pop(place)[1], "closed"))
         return outputs
 
-    @staticmethod
-    def _event(opened: Prediction, state: str) -> Output:
+    def _event(self, opened: Prediction, state: str) -> Output:
         data = {"id": opened.id, "camera_id": opened.camera_id, "session": opened.session}
         event = {"id": f"{opened.id}:{state}", "data": {**data, "state": state}}
-        return Output(TOPICS.anomalies, opened.camera_id, json.dumps(event).encode())
+        return Output(self._topic, opened.camera_id, json.dumps(event).encode())
 
     def oldest_needed(self) -> Mapping[Partition, int]:
         needed: dict[Partition, int] = {}
@@ -218,8 +226,29 @@ class Alerting:
         pass
 
 
-STAGES: dict[str, tuple[Any, str]] = {
-    "featurizer": (Featurizer, TOPICS.frames),
-    "classifier": (Classifier, TOPICS.features(LANE)),
-    "alerting": (Alerting, TOPICS.predictions(LANE)),
+STAGES: dict[str, Any] = {
+    "featurizer": Featurizer,
+    "classifier": Classifier,
+    "alerting": Alerting,
 }
+
+
+def source(service: str, topics: Topics) -> str:
+    """The topic that a service reads."""
+    return {
+        "featurizer": topics.frames,
+        "classifier": topics.features(LANE),
+        "alerting": topics.predictions(LANE),
+    }[service]
+
+
+def worker(
+    bus: Any, topics: Topics, service: str, fuse: Fuse, settings: WorkerSettings,
+    stop: threading.Event,
+) -> Worker:  # fmt: skip
+    """A service's worker, which the fuse may end."""
+    make = STAGES[service]
+    route = Route(
+        service, topics.group(service, LANE), (source(service, topics),), topics.dead_letters
+    )
+    return Worker(bus, CrashingStage(make(topics), fuse), make.decode, route, settings, stop)

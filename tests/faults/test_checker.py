@@ -12,8 +12,8 @@ from shared.bus import Record, dead_letter
 from shared.codec import decode, encode
 from shared.messages import EndOfStream, Features, Frame, Prediction
 from tests.faults.checker import Logs, broken_promises
-from tests.faults.lives import flow
-from tests.faults.pipeline import RULES, TOPICS
+from tests.faults.lives import TOPICS, flow
+from tests.faults.pipeline import RULES
 
 
 @pytest.fixture(scope="module")

@@ -9,8 +9,8 @@ from shared.messages import EndOfStream, Prediction
 from shared.outbound import Batch
 from tests.faults.checker import broken_promises, read_logs
 from tests.faults.crashing import POINTS, Fuse
-from tests.faults.lives import film_bus, flow, live, run
-from tests.faults.pipeline import CAMERAS, LANE, RULES, STAGES, TOPICS
+from tests.faults.lives import TOPICS, film_bus, flow, live, run
+from tests.faults.pipeline import CAMERAS, LANE, RULES, STAGES
 
 
 def test_without_a_crash_all_promises_are_kept() -> None:
