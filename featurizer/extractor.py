@@ -10,6 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from featurizer.inputs import Image
+from featurizer.precision import choose
 from featurizer.settings import FeaturizerSettings
 from shared.bundle import Bundle
 from shared.errors import CitywatchError, Fatal
@@ -52,9 +53,12 @@ def open_extractor(bundle: Bundle, settings: FeaturizerSettings) -> Extractor:
 def _open(backend: str, bundle: Bundle, settings: FeaturizerSettings) -> Extractor:
     # Each backend is imported only where it is used: torch alone takes seconds.
     if backend == "openvino":
+        from featurizer import int8  # noqa: PLC0415
         from featurizer.openvino_backend import OpenVinoExtractor  # noqa: PLC0415
 
-        return OpenVinoExtractor(bundle, settings.threads, settings.precision)
+        quantised = int8.file_of(bundle.folder).is_file()
+        precision = choose(settings.precision, quantised=quantised)
+        return OpenVinoExtractor(bundle, settings.threads, precision)
     if backend == "torch":
         from featurizer.torch_backend import open_torch  # noqa: PLC0415
 

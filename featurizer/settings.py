@@ -21,9 +21,10 @@ class FeaturizerSettings(WorkerSettings):
         "auto", description="auto: torch where there is a CUDA device, else openvino"
     )
     device: Literal["auto", "cpu", "cuda"] = Field("auto", description="of the torch backend")
-    precision: Literal["f32", "bf16"] = Field(
-        "f32", description="of openvino; bf16 is slower than f32 on CPUs without AMX"
-    )
+    precision: Literal["auto", "f32", "bf16", "int8"] = Field(
+        "auto", description="of openvino; auto: int8 where the bundle has it (training quantize) "
+        "and the CPU is fast at it, bf16 on CPUs with AMX, else f32",
+    )  # fmt: skip
     threads: int = Field(0, ge=0, description="of the network on a CPU; 0: one per core")
     batch: int = Field(64, ge=1, le=1024, description="images that enter the network together")
     max_frame_age_seconds: float = Field(

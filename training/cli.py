@@ -211,6 +211,33 @@ def compare(
     Console().print_json(json.dumps(plain(result)))
 
 
+@app.command()
+def quantize(
+    video: Annotated[
+        list[str],
+        typer.Option("--video", help="Footage of your own cameras; may be repeated."),
+    ],
+    bundle: BundleFolder = STREET,
+    out: Annotated[
+        Path | None, typer.Option("--out", help="Write a copy of the bundle; else into it.")
+    ] = None,
+) -> None:
+    """Add an int8 backbone to a bundle: twice as fast on CPUs with VNNI, about a minute's work.
+
+    Refused where the features turn further than a mean cosine of 0.99 from those in float32. From
+    then on `featurizer.precision=auto` uses it. `evaluate` tells what it does to recognition.
+    """
+    from training.quantize import quantize as run
+
+    record, path = run(bundle, video, out)
+    Console().print(
+        f"cosine to float32 on {record.pictures} pictures held out: mean {record.cosine_mean:.4f}, "
+        f"5th percentile {record.cosine_p05:.4f}, least {record.cosine_least:.4f}\n"
+        f"calibrated on {record.calibrated_on} pictures by {record.made_by}: {path}",
+        highlight=False,
+    )
+
+
 def _print_clip(metrics: dict[str, object]) -> None:
     intervals = metrics["intervals"]
     assert isinstance(intervals, dict)

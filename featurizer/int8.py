@@ -1,0 +1,71 @@
+"""The backbone in int8: made by post-training quantisation, kept in the bundle's folder.
+
+    backbone.int8.xml     OpenVINO's graph, with what was measured when it was made
+    backbone.int8.bin     its weights
+
+`featurizer/quantise.py` makes it. It names the backbone that it was made from and is refused beside
+another. Its features carry that backbone's fingerprint: a fingerprint names weights and inputs, not
+the arithmetic that a machine does them in (bf16 turns the features as much).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, fields
+from pathlib import Path
+
+import openvino as ov
+
+from shared.bundle import Bundle
+from shared.errors import InvalidBundle
+
+_PLACE = "citywatch"  # in the graph's own notes
+
+
+@dataclass(frozen=True)
+class Record:
+    """What was measured: cosines to the float32 features over `pictures` held out."""
+
+    backbone: str
+    cosine_mean: float
+    cosine_p05: float
+    cosine_least: float
+    pictures: int
+    calibrated_on: int
+    made_by: str
+
+
+def file_of(folder: Path) -> Path:
+    """Where the int8 network of a bundle lies, if it has one."""
+    return folder / "backbone.int8.xml"
+
+
+def save(model: ov.Model, record: Record, folder: Path) -> None:
+    """Write both files, the record inside the first."""
+    for field in fields(record):
+        model.set_rt_info(str(getattr(record, field.name)), [_PLACE, field.name])
+    ov.save_model(model, file_of(folder), compress_to_fp16=False)
+
+
+def load(bundle: Bundle) -> tuple[ov.Model, Record]:
+    """The network and its record. Raises InvalidBundle if it is absent, damaged or another's."""
+    path = file_of(bundle.folder)
+    remedy = "make it: python -m training quantize --bundle BUNDLE --video FILE"
+    if not path.is_file():
+        raise InvalidBundle(f"{path}: this bundle has no int8 network; {remedy}")
+    try:
+        model = ov.Core().read_model(path)
+        noted = {f.name: model.get_rt_info([_PLACE, f.name]).astype(str) for f in fields(Record)}
+        record = Record(
+            noted["backbone"], float(noted["cosine_mean"]), float(noted["cosine_p05"]),
+            float(noted["cosine_least"]), int(noted["pictures"]), int(noted["calibrated_on"]),
+            noted["made_by"],
+        )  # fmt: skip
+    except (RuntimeError, ValueError) as error:
+        reason = str(error).strip().splitlines()[-1]
+        raise InvalidBundle(f"{path}: not a quantised backbone: {reason}; {remedy}") from None
+    if record.backbone != bundle.backbone_fingerprint:
+        raise InvalidBundle(
+            f"{path}: made from backbone {record.backbone}, but the bundle has "
+            f"{bundle.backbone_fingerprint}; {remedy}"
+        )
+    return model, record

@@ -1,0 +1,128 @@
+"""The int8 backbone: made, measured, kept, chosen, refused."""
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from featurizer import int8, precision, quantise
+from featurizer.extractor import open_extractor
+from featurizer.inputs import Image
+from featurizer.settings import FeaturizerSettings
+from shared.bundle import Bundle
+from shared.errors import InvalidBundle, InvalidInput, InvalidSettings
+from tests.support.bundles import write_bundle
+
+nncf_warns = pytest.mark.filterwarnings("default")  # its own, at import and while it works
+
+
+def pictures(count: int, seed: int = 0, size: int = 32) -> list[Image]:
+    """Blobs of light in different places, as differences of frames are."""
+    rng = np.random.default_rng(seed)
+    images = rng.integers(0, 40, (count, size, size, 3), dtype=np.uint8)
+    for image, (y, x) in zip(images, rng.integers(0, size - 10, (count, 2)), strict=True):
+        image[y : y + 10, x : x + 10] += rng.integers(0, 200, 3, dtype=np.uint8)
+    return list(images)
+
+
+@pytest.fixture(scope="module")
+def quantised(tmp_path_factory: pytest.TempPathFactory) -> Bundle:
+    pytest.importorskip("nncf", reason="needs the extra citywatch[int8]")
+    bundle = write_bundle(tmp_path_factory.mktemp("int8"))
+    quantise.quantise(bundle, pictures(80), bundle.folder, threads=1, least=0.9)
+    return bundle
+
+
+def extractor(bundle: Bundle, precision: str, **more: Any) -> Any:
+    values = {"backend": "openvino", "precision": precision, "threads": 1, "batch": 4, **more}
+    return open_extractor(bundle, FeaturizerSettings.model_validate(values))
+
+
+@nncf_warns
+def test_its_features_are_those_of_float32_within_what_was_recorded(quantised: Bundle) -> None:
+    images = np.stack(pictures(40, seed=1))
+    exact, found = (extractor(quantised, kind)(images) for kind in ("f32", "int8"))
+    cosines = quantise.cosine(exact, found)
+    _, record = int8.load(quantised)
+    assert cosines.mean() == pytest.approx(record.cosine_mean, abs=0.02)
+    assert 0.9 < record.cosine_least <= record.cosine_p05 <= record.cosine_mean <= 1
+    assert record.pictures == 20 and record.calibrated_on == 60
+    assert not np.array_equal(exact, found)  # it is another arithmetic indeed
+    # Pictures themselves are further apart than the two arithmetics.
+    assert quantise.cosine(exact[:-1], exact[1:]).mean() < cosines.mean()
+
+
+@nncf_warns
+def test_auto_takes_it_where_the_cpu_is_fast_at_it(
+    quantised: Bundle, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(precision, "cpu_flags", lambda: frozenset({"avx512_vnni"}))
+    assert "int8" in extractor(quantised, "auto").name
+    monkeypatch.setattr(precision, "cpu_flags", lambda: frozenset({"avx2"}))
+    assert "f32" in extractor(quantised, "auto").name
+
+
+@nncf_warns
+def test_the_fingerprint_names_weights_not_arithmetic(quantised: Bundle, tmp_path: Path) -> None:
+    plain = write_bundle(tmp_path)
+    assert plain.backbone_fingerprint == quantised.backbone_fingerprint
+
+
+@nncf_warns
+def test_beside_other_weights_it_is_refused(quantised: Bundle, tmp_path: Path) -> None:
+    other = write_bundle(tmp_path, seed=5)
+    for name in ("backbone.int8.xml", "backbone.int8.bin"):
+        (tmp_path / name).write_bytes((quantised.folder / name).read_bytes())
+    with pytest.raises(InvalidBundle, match=r"made from backbone .* but the bundle has"):
+        extractor(other, "int8")
+
+
+@nncf_warns
+def test_features_that_turn_too_far_are_not_written(tmp_path: Path) -> None:
+    pytest.importorskip("nncf", reason="needs the extra citywatch[int8]")
+    bundle = write_bundle(tmp_path)
+    with pytest.raises(InvalidInput, match=r"turn too far: mean cosine 0\.9"):
+        quantise.quantise(bundle, pictures(40), tmp_path, threads=1, least=0.99999)
+    assert not int8.file_of(tmp_path).exists()
+
+
+def test_too_few_pictures_are_refused(tmp_path: Path) -> None:
+    with pytest.raises(InvalidInput, match="39 pictures"):
+        quantise.quantise(write_bundle(tmp_path), pictures(39), tmp_path)
+
+
+def test_without_nncf_it_says_what_to_install(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(__import__("sys").modules, "nncf", None)
+    with pytest.raises(InvalidSettings, match=r"pip install 'citywatch\[int8\]'"):
+        quantise.quantise(write_bundle(tmp_path), pictures(40), tmp_path)
+
+
+def test_absent_or_damaged_it_says_how_to_make_it(tmp_path: Path) -> None:
+    bundle = write_bundle(tmp_path)
+    with pytest.raises(InvalidBundle, match="has no int8 network; make it: python -m training"):
+        extractor(bundle, "int8")
+    int8.file_of(tmp_path).write_text("<net")
+    with pytest.raises(InvalidBundle, match="not a quantised backbone"):
+        extractor(bundle, "int8")
+
+
+@pytest.mark.parametrize(
+    ("flags", "quantised", "expected"),
+    [
+        ({"avx512_vnni", "avx512_bf16"}, False, "f32"),  # bf16 without tiles is slower
+        ({"avx512_vnni", "avx512_bf16"}, True, "int8"),
+        ({"amx_bf16", "amx_int8"}, False, "bf16"),
+        ({"amx_bf16", "amx_int8"}, True, "int8"),
+        ({"avx2"}, True, "f32"),
+        (set(), True, "f32"),
+    ],
+)
+def test_auto(
+    flags: set[str], quantised: bool, expected: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(precision, "cpu_flags", lambda: frozenset(flags))
+    assert precision.choose("auto", quantised=quantised) == expected
+    assert precision.choose("bf16", quantised=quantised) == "bf16"  # what is asked for is done
