@@ -252,6 +252,3 @@ def main() -> None:
     except CitywatchError as error:
         print(f"citywatch: {error}", file=sys.stderr)
         sys.exit(error.exit_code)
-    except BrokenPipeError:  # `citywatch watch ... | head` has seen enough
-        sys.stderr.close()
-        sys.exit(0)

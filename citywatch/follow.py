@@ -44,9 +44,9 @@ def follow(
     begun = time.monotonic()
     for records in house.follow():
         for seen in _messages(house, records):
-            tally.take(seen, now_ns())
-            for observer in observers:
-                observer.take(seen)
+            if tally.take(seen, now_ns()):
+                for observer in observers:
+                    observer.take(seen)
         tally.note(house.statuses())
         for observer in observers:
             observer.tick()

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections import Counter
+from collections import Counter, deque
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
@@ -13,6 +13,8 @@ from shared.messages import NANOSECONDS, EndOfStream, Frame, Prediction, Session
 
 Seen = Frame | EndOfStream | Prediction | IncidentData
 """What the front door reads from the bus."""
+
+_KEPT = 100_000  # latencies and incidents of a run that never ends
 
 
 @dataclass
@@ -60,11 +62,17 @@ class Tally:
     def __init__(self, camera_ids: Iterable[str]) -> None:
         self.cameras = {camera_id: CameraTally(camera_id) for camera_id in camera_ids}
         self.incidents: dict[str, IncidentData] = {}
-        self.latencies: list[float] = []
+        self.incident_count = 0
+        self._latencies: deque[float] = deque(maxlen=_KEPT)
 
-    def take(self, seen: Seen, now: int) -> None:
-        """Count one message; `now` (ns since the epoch) tells the latency of a live camera."""
+    def take(self, seen: Seen, now: int) -> bool:
+        """Count one message; `now` (ns since the epoch) tells the latency of a live camera.
+
+        False if it was counted before: delivery is at least once, and the first content counts.
+        """
         camera = self.cameras.setdefault(seen.camera_id, CameraTally(seen.camera_id))
+        if self._repeats(camera, seen):
+            return False
         match seen:
             case Frame():
                 if camera.end is not None and camera.end.session != seen.session:
@@ -84,13 +92,30 @@ class Tally:
                 camera.predictions += 1
                 camera.last = seen
                 if camera.live:
-                    self.latencies.append((now - seen.ended_at) / NANOSECONDS)
+                    self._latencies.append((now - seen.ended_at) / NANOSECONDS)
             case IncidentData():
+                self.incident_count += seen.id not in self.incidents
                 self.incidents[seen.id] = seen
+                if len(self.incidents) > _KEPT:
+                    del self.incidents[next(iter(self.incidents))]
                 if seen.state == "open":
                     camera.open[seen.id] = seen
                 else:
                     camera.open.pop(seen.id, None)
+        return True
+
+    def _repeats(self, camera: CameraTally, seen: Seen) -> bool:
+        if isinstance(seen, Prediction):
+            last = camera.last
+            return (
+                last is not None
+                and last.session == seen.session
+                and seen.last_index <= last.last_index
+            )
+        if isinstance(seen, IncidentData):
+            known = self.incidents.get(seen.id)
+            return known is not None and known.state in (seen.state, "closed")
+        return False
 
     def note(self, statuses: Iterable[CameraStatus]) -> None:
         """Keep the newest word of ingest on each camera."""
@@ -128,7 +153,7 @@ class Tally:
 
     def latency(self, share: float) -> float | None:
         """Seconds from capture to prediction that this share of live windows kept within."""
-        ordered = sorted(self.latencies)
+        ordered = sorted(self._latencies)
         return ordered[min(int(share * len(ordered)), len(ordered) - 1)] if ordered else None
 
     def summary(self, seconds: float) -> dict[str, Any]:
@@ -139,7 +164,7 @@ class Tally:
             "frames": self.frames,
             "dropped": sum(self.dropped.values()),
             "predictions": self.predictions,
-            "incidents": len(self.incidents),
+            "incidents": self.incident_count,
             "seconds": round(seconds, 3),
             "fps": round(self.frames / seconds, 1) if seconds > 0 else 0.0,
             "failed": self.failed,

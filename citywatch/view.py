@@ -101,7 +101,7 @@ class View:
         dropped = sum(self._tally.dropped.values())
         foot = (
             f"{self._tally.frames:,} frames · {self._tally.predictions:,} windows · "
-            f"{len(self._tally.incidents)} incidents · {dropped} dropped · Ctrl-C ends"
+            f"{self._tally.incident_count} incidents · {dropped} dropped · Ctrl-C ends"
         )
         return Group("", Text(self._title, "bold"), table, Text(foot, "dim"))
 

@@ -85,9 +85,11 @@ def _print(tally: Tally, seconds: float, written: list[Path]) -> None:
     drops = ", ".join(f"{count} {reason}" for reason, count in sorted(tally.dropped.items()))
     console.print(
         f"\n{summary['frames']:,} frames in {seconds:.1f} s ({summary['fps']:g} a second), "
-        f"{summary['predictions']:,} windows, {summary['incidents']} incidents, "
+        f"{summary['predictions']:,} windows, incidents: {summary['incidents'] or 'none'}, "
         f"dropped: {drops or 'none'}"
     )
+    if tally.failed:
+        console.print(f"not read, or not to the end: {', '.join(tally.failed)}", style="red")
     for path in written:
         console.print(f"written: {path}")
     if tally.frames and not tally.predictions:

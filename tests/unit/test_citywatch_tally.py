@@ -84,6 +84,16 @@ def test_incidents_open_and_close() -> None:
     assert tally.summary(1)["incidents"] == 1
 
 
+def test_what_comes_twice_counts_once() -> None:
+    tally = Tally(["a"])
+    again = [prediction(29), prediction(34), prediction(29), prediction(34), prediction(39)]
+    assert [tally.take(p, 0) for p in again] == [True, True, False, False, True]
+    moves = [incident("open"), incident("open"), incident("closed"), incident("open")]
+    assert [tally.take(i, 0) for i in moves] == [True, False, True, False]
+    assert (tally.predictions, tally.summary(1)["incidents"]) == (3, 1)
+    assert tally.take(prediction(29, session="live-1-0"), 0), "another session begins anew"
+
+
 def test_latency_is_measured_on_live_cameras_alone() -> None:
     tally = Tally(["a"])
     tally.take(frame(0), 0)
@@ -91,7 +101,7 @@ def test_latency_is_measured_on_live_cameras_alone() -> None:
     assert tally.latency(0.5) is None
     tally.take(frame(0, session="live-1-0"), 0)
     for milliseconds in range(100):
-        late = prediction(29, session="live-1-0")
+        late = prediction(29 + 5 * milliseconds, session="live-1-0")
         tally.take(late, late.ended_at + milliseconds * 1_000_000)
     assert tally.latency(0.5) == 0.05
     assert tally.latency(0.99) == 0.099
