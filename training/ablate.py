@@ -19,7 +19,7 @@ from rich.progress import Progress
 from training import metrics
 from training.bootstrap import Interval, interval, of_rows, paired_interval
 from training.experiment import Experiment
-from training.fit import Probabilities, fit, predict, window_weights
+from training.fit import Probabilities, fit, predict
 from training.heads import fit_linear, motion_numbers, statistics
 from training.manifest import Clip
 from training.scores import clip_scores, decide
@@ -159,9 +159,8 @@ def _answer(
         result[:, model.classes_] = model.predict_proba(features[test])
         return result
     recipe = experiment.head.model_copy(update={"variant": head})
-    weights = window_weights(shown, learnt.windows.clip[train], count)
-    vectors = learnt.windows.take(train).vectors(learnt.tracks)
-    network = fit(vectors, shown, weights, count, recipe, seed)
+    windows = learnt.windows.take(train)
+    network = fit(windows.vectors(learnt.tracks), shown, windows.clip, count, recipe, seed)
     return predict(network, learnt.windows.take(test).vectors(learnt.tracks))
 
 

@@ -7,7 +7,7 @@ from typing import Any
 from shared.errors import InvalidInput
 from training import metrics
 from training.bootstrap import Statistic, interval, of_rows, paired_interval
-from training.evaluate import Scored
+from training.scored import Scored
 from training.scores import decide
 
 

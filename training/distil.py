@@ -1,8 +1,8 @@
 """The backbone that ships: every layer trained here, from a teacher.
 
-A student begins with the teacher's weights (ImageNet MobileNetV2) and the padding of torch instead
-of TensorFlow's. All its layers learn, on network inputs of real and drawn footage, to give for a
-disturbed input (gain, noise) the teacher's vector of the clean one; drawn frames with a known label
+A student begins with the teacher's weights (ImageNet MobileNetV2). All its layers learn, on
+network inputs of real and drawn footage, to give for a disturbed input (gain, noise) the teacher's
+vector of the clean one; drawn frames with a known label
 also have to be told apart by a linear layer, which is thrown away afterwards. Labels of real
 footage are not used, so that folds over real clips stay honest.
 """
@@ -25,8 +25,8 @@ from torch.nn import functional as F
 from featurizer.inputs import Image
 from featurizer.mobilenetv2 import FEATURES, MobileNetV2
 from shared.bundle import NORMAL, Input
-from training.clips import steps
-from training.evaluate import events_of
+from shared.messages import NANOSECONDS, Frame
+from training.clips import script, steps
 from training.manifest import Clip
 from training.recordings import Recordings
 
@@ -62,7 +62,7 @@ def examples(
     per_clip: int,
     stored: Path,
 ) -> Examples:
-    """Inputs spread evenly over each clip; a drawn frame is labelled by its script.
+    """About `per_clip` inputs spread evenly over each clip; a drawn one is labelled by its script.
 
     Written to `stored`, and read from there by a run that is taken up again.
     """
@@ -72,21 +72,31 @@ def examples(
     images: list[Image] = []
     numbers: list[int] = []
     for clip in track(clips, description="inputs", transient=True):
-        own = [s for s in steps(recordings.messages(clip), description) if s.image is not None]
-        events = (events_of(clip) or []) if clip.drawn else []
-        for i in np.unique(np.linspace(0, len(own) - 1, per_clip).round().astype(int)):
-            if not own:
-                break
-            image, at = own[i].image, own[i].captured_at / 1e9
-            assert image is not None
-            shown = [e.label for e in events if e.onset <= at <= e.offset]
-            images.append(image)
+        sent = [m for m in recordings.messages(clip) if isinstance(m, Frame)]
+        events = script(clip.source) if clip.drawn else ()
+        for at in np.unique(np.linspace(0, len(sent) - 1, per_clip + 1).round().astype(int)):
+            step = list(steps(_before(sent, int(at), description), description))[-1]
+            if step.image is None:
+                continue
+            seconds = step.captured_at / NANOSECONDS
+            shown = [e.label for e in events if e.onset <= seconds <= e.offset]
+            images.append(step.image)
             numbers.append(list(labels).index(shown[0] if shown else NORMAL) if clip.drawn else -1)
     result = Examples(np.stack(images), np.array(numbers, np.int64))
     part = stored.with_suffix(".part.npz")
     np.savez(part, images=result.images, labels=result.labels)
     part.replace(stored)
     return result
+
+
+def _before(sent: Sequence[Frame], at: int, description: Input) -> Sequence[Frame]:
+    """The frame and those before it that its input needs."""
+    reach = max(description.distances_ms, default=0) + description.tolerance_ms
+    since = sent[at].captured_at - reach * 1e6
+    first = at
+    while first > 0 and (sent[first].captured_at > since or sent[first].encoding == "unchanged"):
+        first -= 1
+    return sent[first : at + 1]
 
 
 def distil(
@@ -106,7 +116,7 @@ def distil(
     """
     torch.manual_seed(seed)
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    student = MobileNetV2(padding="torch")
+    student = MobileNetV2(padding=teacher.padding)
     student.load_state_dict(
         {n: v for n, v in teacher.state_dict().items() if n.startswith("features.")}
     )

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import tomllib
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
@@ -44,7 +44,7 @@ class TeacherWeights(_Part):
     """A checkpoint in torchvision's layout, and how it pads."""
 
     path: Path
-    padding: str = "tensorflow"
+    padding: Literal["torch", "tensorflow"] = "tensorflow"
 
 
 class Experiment(_Part):
@@ -66,9 +66,8 @@ class Experiment(_Part):
 
     @property
     def backbone(self) -> Backbone:
-        """Of the bundle: the student's, or the teacher's where none is distilled."""
-        padding = "torch" if self.distil is not None else self.teacher.padding
-        return Backbone.model_validate({"padding": padding})
+        """Of the bundle: it pads as its teacher does."""
+        return Backbone(padding=self.teacher.padding)
 
     @property
     def label_names(self) -> tuple[str, ...]:

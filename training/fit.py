@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import copy
 import math
+from collections import Counter
 from collections.abc import Callable
 from typing import Any
 
@@ -33,6 +34,7 @@ class HeadRecipe(BaseModel):
     variant: str = "residual_attention"
     epochs: int = Field(15, ge=1)
     patience: int = Field(5, ge=1, description="epochs without a better validation loss")
+    per_clip: int = Field(6, ge=1, description="windows of a clip in one epoch, at most")
     batch: int = Field(64, ge=1)
     rate: float = Field(1e-3, gt=0)
     weight_decay: float = Field(1e-2, ge=0)
@@ -55,17 +57,39 @@ def window_weights(
     return weights * np.float32(len(targets) / weights.sum())
 
 
+def drawn_rows(
+    targets: npt.NDArray[np.intp],
+    clips: npt.NDArray[np.intp],
+    per_clip: int,
+    random: np.random.Generator,
+) -> npt.NDArray[np.intp]:
+    """Rows in random order, at most `per_clip` of each (clip, label)."""
+    order = random.permutation(len(targets))
+    seen: Counter[tuple[int, int]] = Counter()
+    chosen = []
+    for row in order:
+        key = int(clips[row]), int(targets[row])
+        if seen[key] < per_clip:
+            seen[key] += 1
+            chosen.append(row)
+    return np.array(chosen, np.intp)
+
+
 def fit(
     vectors: Vectors,
     targets: npt.NDArray[np.intp],
-    weights: npt.NDArray[np.float32],
+    clips: npt.NDArray[np.intp],
     labels: int,
     recipe: HeadRecipe,
     seed: int,
     validation: tuple[Vectors, npt.NDArray[np.intp], npt.NDArray[np.float32]] | None = None,
     on_epoch: Callable[[dict[str, Any]], None] | None = None,
 ) -> nn.Module:
-    """Train one network; (W, T, D) vectors, (W,) targets in 0..labels-1 and weights."""
+    """Train one network; (W, T, D) vectors, (W,) targets in 0..labels-1, (W,) clips they are of.
+
+    An epoch sees at most `per_clip` windows of each label of each clip, drawn anew: neighbouring
+    windows share most of their steps, so that seeing all of them costs much and teaches little.
+    """
     torch.manual_seed(seed)
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     network = build(recipe.variant, labels, vectors.shape[2], vectors.shape[1])
@@ -74,20 +98,22 @@ def fit(
     network.to(device)
     x = torch.from_numpy(vectors)
     y = torch.from_numpy(targets.astype(np.int64))
-    w = torch.from_numpy(weights)
     optimiser = torch.optim.AdamW(
         network.parameters(), lr=recipe.rate, weight_decay=recipe.weight_decay
     )
-    batches = math.ceil(len(x) / recipe.batch)
+    random = np.random.default_rng(seed)
+    batches = math.ceil(len(drawn_rows(targets, clips, recipe.per_clip, random)) / recipe.batch)
     schedule = torch.optim.lr_scheduler.OneCycleLR(
         optimiser, recipe.rate, total_steps=recipe.epochs * batches, pct_start=0.2
     )
     best, best_state, waited = math.inf, None, 0
-    order = torch.Generator().manual_seed(seed)
     for epoch in range(recipe.epochs):
         network.train()
         total = 0.0
-        for rows in torch.split(torch.randperm(len(x), generator=order), recipe.batch):
+        chosen = drawn_rows(targets, clips, recipe.per_clip, random)
+        w = torch.zeros(len(x))
+        w[chosen] = torch.from_numpy(window_weights(targets[chosen], clips[chosen], labels))
+        for rows in torch.split(torch.from_numpy(chosen), recipe.batch):
             batch = x[rows].float().to(device)
             if recipe.noise:
                 batch = batch + recipe.noise * torch.randn_like(batch) * _scale(network)
@@ -99,7 +125,7 @@ def fit(
             optimiser.step()
             schedule.step()
             total += float(loss.detach()) * len(rows)
-        record = {"epoch": epoch + 1, "loss": total / len(x)}
+        record = {"epoch": epoch + 1, "loss": total / len(chosen)}
         if validation is not None:
             record["validation_loss"] = _validate(network, validation)
             if record["validation_loss"] < best:

@@ -21,6 +21,9 @@ from training.disturb import DISTURBANCES
 from training.duplicates import digest
 from training.manifest import Clip
 
+_KNOBS = {"long_side", "jpeg_quality", "static_gating", "key_interval_seconds"}
+"""Settings of ingest that change what a frame shows; the others are about cameras that fail."""
+
 _LENGTH = struct.Struct(">I")
 
 
@@ -39,7 +42,8 @@ class Recordings:
         if clip.source not in self._digests:
             content = clip.source if clip.drawn else digest(Path(clip.source))
             self._digests[clip.source] = content
-        parts = [self._digests[clip.source], self.fps, self.settings.model_dump_json(), disturbance]
+        knobs = self.settings.model_dump(include=_KNOBS)
+        parts = [self._digests[clip.source], self.fps, knobs, disturbance]
         return hashlib.sha256(json.dumps(parts).encode()).hexdigest()[:24]
 
     def messages(self, clip: Clip, disturbance: str = "plain") -> Iterator[Frame | EndOfStream]:

@@ -13,8 +13,9 @@ from matplotlib.figure import Figure
 
 from shared.bundle import NORMAL
 from training import figures
-from training.evaluate import Scored, events_of
+from training.scored import Scored
 from training.scores import frame_scores
+from training.truth import events_of
 
 _TIMELINES = 6
 _STYLE = """
@@ -29,7 +30,7 @@ img { max-width: 100%; } .note { color: #59636e; } figure { display: inline-bloc
 
 
 def write(folder: Path, scored: Scored, metrics: Mapping[str, Any]) -> Path:
-    """Write `report.html` and `figures/*.png` into the folder."""
+    """Write `report.html` and `figures/*.png` into the folder; `metrics` as in metrics.json."""
     drawn = figures_of(scored, metrics)
     paths = [figures.save(figure, folder / "figures" / f"{name}.png") for name, figure in drawn]
     page = folder / "report.html"
@@ -83,7 +84,7 @@ def _page(scored: Scored, metrics: Mapping[str, Any], paths: Sequence[Path]) -> 
         _table(
             ["", "value", "low", "high"],
             [
-                [name, value.value, value.low, value.high]
+                [name, value["value"], value["low"], value["high"]]
                 for name, value in metrics["intervals"].items()
             ],
         ),

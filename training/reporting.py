@@ -15,9 +15,11 @@ from training import manifest
 from training import report as pages
 from training.compare import compare as compared
 from training.cost import cost
-from training.evaluate import Scored, measure, quiet, score
+from training.evaluate import measure
 from training.footage import videos
+from training.quiet import quiet
 from training.runs import Run, plain, write_json
+from training.scored import Scored, score
 
 
 def evaluate(
@@ -42,7 +44,7 @@ def evaluate(
     metrics["cost"] = cost(opened, extract)
     metrics["bundle"] = {"name": opened.name, "fingerprint": opened.fingerprint}
     write_json(out / "metrics.json", metrics)
-    pages.write(out, scored, metrics)
+    pages.write(out, scored, plain(metrics))
     run.finish({name: metrics[name] for name in ("clip", "intervals", "cost")})
     return metrics
 

@@ -1,9 +1,8 @@
-"""From windows to clips and frames (EVALUATION 11), and what must stay quiet (EVALUATION 12)."""
+"""From windows to clips and frames (EVALUATION 11), and what alarms."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -65,17 +64,3 @@ def alarming(probabilities: Probabilities, labels: Sequence[Label]) -> npt.NDArr
         ]
     )
     return np.asarray(over.any(0))
-
-
-def quiet_row(
-    name: str, probabilities: Probabilities, seconds: float, labels: Sequence[Label]
-) -> dict[str, Any]:
-    """One line of the quiet table."""
-    over = alarming(probabilities, labels)
-    return {
-        "clip": name,
-        "seconds": round(seconds, 1),
-        "windows": len(over),
-        "alarming": int(over.sum()),
-        "share": float(over.mean()) if len(over) else None,
-    }

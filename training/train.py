@@ -27,11 +27,10 @@ from shared.bundle import Bundle, Description, Label
 from training import metrics
 from training.bootstrap import interval, of_rows
 from training.distil import changes, distil, examples
-from training.evaluate import events_of
 from training.experiment import Experiment
 from training.export import export
 from training.features import Cache, Track
-from training.fit import Probabilities, fit, predict, window_weights
+from training.fit import Probabilities, fit, predict
 from training.footage import gather
 from training.manifest import Clip
 from training.recordings import Recordings
@@ -39,6 +38,7 @@ from training.runs import Run
 from training.scores import clip_scores, decide
 from training.splits import Fold, group_folds
 from training.thresholds import with_thresholds
+from training.truth import events_of
 from training.windows import Windows, cut, targets
 
 
@@ -85,9 +85,7 @@ def backbone_of(
     experiment: Experiment, clips: Sequence[Clip], folder: Path, cache: Path, console: Console
 ) -> tuple[MobileNetV2, dict[str, Any]]:
     """The backbone in float32, as it reads back from its file, and what training did to it."""
-    path = experiment.teacher.path
-    padding = experiment.teacher.padding
-    teacher = load_checkpoint(path, "tensorflow" if padding == "tensorflow" else "torch")
+    teacher = load_checkpoint(experiment.teacher.path, experiment.teacher.padding)
     if experiment.distil is None:
         return teacher, {}
     recipe = experiment.distil
@@ -152,9 +150,15 @@ def _fit(experiment: Experiment, learnt: Learnt, clips: npt.NDArray[np.intp]) ->
     """A head that learns from the given clips."""
     rows = np.flatnonzero(np.isin(learnt.windows.clip, clips) & (learnt.shown >= 0))
     labels = len(experiment.labels)
-    weights = window_weights(learnt.shown[rows], learnt.windows.clip[rows], labels)
-    vectors = learnt.windows.take(rows).vectors(learnt.tracks)
-    return fit(vectors, learnt.shown[rows], weights, labels, experiment.head, experiment.seed)
+    windows = learnt.windows.take(rows)
+    return fit(
+        windows.vectors(learnt.tracks),
+        learnt.shown[rows],
+        windows.clip,
+        labels,
+        experiment.head,
+        experiment.seed,
+    )
 
 
 def _held_out(experiment: Experiment, learnt: Learnt, console: Console) -> Probabilities:

@@ -2,6 +2,9 @@ import math
 
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from sklearn.metrics import roc_auc_score
 
 from training import metrics
 from training.bootstrap import interval, of_rows, paired_interval
@@ -32,6 +35,13 @@ def test_binary_metrics_decide_at_the_threshold() -> None:
     assert result["auc"] == pytest.approx(0.75)
     assert (result["precision"], result["recall"]) == (0.5, 0.5)
     assert metrics.binary_metrics(truth, scores, 0.3)["recall"] == 1.0
+
+
+@given(st.lists(st.tuples(st.booleans(), st.integers(0, 6)), min_size=4, max_size=60))
+def test_auc_is_that_of_sklearn_ties_included(rows: list[tuple[bool, int]]) -> None:
+    truth = np.array([True, False, *(flag for flag, _ in rows)])
+    scores = np.array([3.0, 3.0, *(score for _, score in rows)])
+    assert metrics.auc(truth, scores) == pytest.approx(roc_auc_score(truth, scores))
 
 
 def test_what_is_not_defined_is_nan() -> None:
