@@ -10,6 +10,7 @@ from typing import cast
 import numpy as np
 
 from classifier.inference import Classify, Numbers, open_classifier
+from classifier.pins import Pins
 from classifier.settings import ClassifierSettings
 from classifier.window import Completed, Window
 from shared import codec, metrics
@@ -60,6 +61,7 @@ class ClassifierStage:
         self._sessions: Sessions[Window] = Sessions(
             lambda _: Window(shape.window, shape.stride, shape.max_gap), idle_timeout_seconds
         )
+        self._pins = Pins(self._sessions)
 
     def process(self, batch: Sequence[Received]) -> list[Output]:
         """One output per window that ends and per end of stream, in the order of the records."""
@@ -78,11 +80,11 @@ class ClassifierStage:
                 if window is not None:
                     windows = window.take(message, record.offset)
                     ready += [(message, completed) for completed in windows]
+                    key = message.camera_id, message.session
+                    self._pins.note(record.partition, key, window)
         for camera_id, _ in self._sessions.evict():
             self._gone(camera_id)
-        metrics.open_windows.labels(self._lane).set(
-            sum(window.is_open for _, window in self._sessions)
-        )
+        metrics.open_windows.labels(self._lane).set(len(self._sessions))
         return self._outputs(ready)
 
     def _outputs(self, ready: Sequence[tuple[Features, Completed] | EndOfStream]) -> list[Output]:
@@ -141,15 +143,11 @@ class ClassifierStage:
 
     def oldest_needed(self) -> Mapping[Partition, int]:
         """The oldest record whose vector the next window of some camera begins with."""
-        oldest: dict[Partition, int] = {}
-        for partition, window in self._sessions:
-            offset = window.oldest_needed()
-            if offset is not None:
-                oldest[partition] = min(offset, oldest.get(partition, offset))
-        return oldest
+        return dict(self._pins.oldest())
 
     def forget(self, partitions: Collection[Partition]) -> None:
         self._sessions.forget(partitions)
+        self._pins.forget(partitions)
 
     def durable(self, outputs: Sequence[Output]) -> None:
         pass

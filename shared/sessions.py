@@ -59,6 +59,11 @@ class Sessions(Generic[S]):
         """Every open session's partition and state."""
         return ((seen.partition, seen.state) for seen in self._sessions.values())
 
+    def get(self, camera_id: str, session: str) -> S | None:
+        """The state of a session, if it is open."""
+        seen = self._sessions.get((camera_id, session))
+        return None if seen is None else seen.state
+
     def take(self, record: Record, camera_id: str, session: str, captured_at: int) -> S | None:
         """The state of the session that a record belongs to; None if a newer one fences it."""
         clock = self._tick(record, captured_at)

@@ -1,0 +1,90 @@
+"""What is measured on: the video, the bundle at the video's rate, network inputs, an int8 copy."""
+
+from __future__ import annotations
+
+import argparse
+import shutil
+import sys
+from pathlib import Path
+
+import cv2
+import numpy as np
+
+from benchmarks.standalone import at_rate
+from featurizer import int8
+from featurizer.inputs import Image
+from featurizer.quantise import quantise
+from shared.bundle import Bundle, find
+from shared.errors import CitywatchError
+from training.quantize import inputs, thinned
+
+CHECKOUT = Path(__file__).resolve().parent.parent
+PEERS = Path(__file__).resolve().parent / ".peers"
+"""Environments of peers whose dependencies do not go with ours; git ignores it."""
+_CACHE = CHECKOUT / "cache" / "bench"
+
+
+def arguments(text: str | None, rounds: int) -> argparse.ArgumentParser:
+    """The options that every script has."""
+    parser = argparse.ArgumentParser(
+        description=text, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--bundle", type=Path, default=Path("models/street"))
+    parser.add_argument("--data", type=Path, default=CHECKOUT.parent / "shared" / "data")
+    parser.add_argument("--rounds", type=int, default=rounds)
+    return parser
+
+
+def bundle_of(chosen: argparse.Namespace) -> Bundle:
+    """The bundle named, or an exit with what is wrong."""
+    try:
+        return Bundle(find(chosen.bundle))
+    except CitywatchError as error:
+        sys.exit(f"{error}; name one with --bundle")
+
+
+def clip(chosen: argparse.Namespace, name: str = "clips/pedestrians.mp4") -> Path:
+    """A file of the data folder, or an exit with what is wrong."""
+    path = Path(chosen.data) / name
+    if not path.is_file():
+        sys.exit(f"{path}: no such file; name the data folder with --data")
+    return path
+
+
+def every_frame(bundle: Bundle, video: Path, folder: Path) -> tuple[Path, float]:
+    """A copy of the bundle in which every frame of the video is a step, and the video's rate."""
+    rate = float(cv2.VideoCapture(str(video)).get(cv2.CAP_PROP_FPS))
+    return at_rate(bundle.folder, folder, rate), rate
+
+
+def network_inputs(bundle: Bundle, video: Path, count: int) -> Image:
+    """uint8 (count, size, size, 3): what the backbone sees of the video, begun again at its end."""
+    images = thinned(inputs(str(video), bundle.description.input), count)
+    return np.stack([images[i % len(images)] for i in range(count)])
+
+
+def with_int8(bundle: Bundle, video: Path) -> Bundle:
+    """The bundle itself if it has an int8 backbone, else a cached copy that gets one here."""
+    if int8.file_of(bundle.folder).is_file():
+        return bundle
+    folder = _CACHE / bundle.backbone_fingerprint
+    if not int8.file_of(folder).is_file():
+        print("quantising the backbone once, about a minute", flush=True)
+        shutil.copytree(bundle.folder, folder, dirs_exist_ok=True)
+        pictures = thinned(inputs(str(video), bundle.description.input), 400)
+        record = quantise(Bundle(folder), pictures, folder)
+        print(f"cosine {record.cosine_mean} (5th percentile {record.cosine_p05})", flush=True)
+    return Bundle(folder)
+
+
+def peer_python(name: str, packages: str) -> Path | None:
+    """The interpreter of a peer's environment; None, and how to make it, where it is absent."""
+    python = PEERS / name / "bin" / "python"
+    if python.is_file():
+        return python
+    print(
+        f"peer absent: {name}. Install it: python -m venv {PEERS / name} && "
+        f"{PEERS / name}/bin/pip install {packages}",
+        file=sys.stderr,
+    )
+    return None
