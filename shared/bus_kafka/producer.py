@@ -23,6 +23,7 @@ from shared.settings import KafkaSettings
 log = logging.getLogger(__name__)
 
 _CONNECT_SECONDS = 2.0
+_BLINK_SECONDS = 0.25  # whoever begins to connect waits so long in any case: it is mostly enough
 _MAX_REQUEST_BYTES = 16 << 20
 _OVERHEAD = 100  # bytes of a record besides key, value and headers, generously
 
@@ -45,7 +46,10 @@ class KafkaDelivery:
 
 
 class KafkaProducer:
-    """An idempotent producer (acks=all) that connects on its first send."""
+    """An idempotent producer (acks=all) that connects on its first send.
+
+    It does so in a thread of its own, for a broker that is away must not hold up who may not wait.
+    """
 
     def __init__(
         self, settings: KafkaSettings, limit_of: Callable[[str], int], closed: threading.Event
@@ -53,9 +57,12 @@ class KafkaProducer:
         self._settings = settings
         self._limit_of = limit_of
         self._bus_closed = closed
-        self._client: Client | None = None
         self.closed = False
         self._changed = threading.Condition()  # guards what follows
+        self._client: Client | None = None
+        self._known: set[str] = set()  # topics whose partitions the client knows
+        self._connecting = False
+        self._trouble: BaseException | None = None  # of the last try, until somebody is told
         self._pending: dict[KafkaDelivery, None] = {}  # in order of sending
         self._failed: list[KafkaDelivery] = []
         self._bytes = 0
@@ -66,6 +73,7 @@ class KafkaProducer:
         if size > limit:
             raise Fatal(f"a record of {size} bytes for {output.topic}, which takes {limit}")
         delivery = KafkaDelivery(output, size, self._changed)
+        client = self._connected(output.topic, timeout)
         with self._changed:
             if not self._changed.wait_for(lambda: self._ended() or self._room(size), timeout):
                 raise BusFull(f"{self._bytes} bytes are not acknowledged by Kafka yet")
@@ -74,7 +82,7 @@ class KafkaProducer:
             self._pending[delivery] = None
             self._bytes += size
         try:
-            future = self._connected().send(
+            future = client.send(
                 output.topic,
                 value=output.value,
                 key=None if output.key is None else output.key.encode(errors="surrogateescape"),
@@ -105,10 +113,10 @@ class KafkaProducer:
     def close(self) -> None:
         with self._changed:
             self.closed = True
-            given_up = list(self._pending)
-        for delivery in given_up:
-            self._settle(delivery, Transient("given up before Kafka acknowledged it"))
-        client, self._client = self._client, None
+            for delivery in list(self._pending):
+                self._settle(delivery, Transient("given up before Kafka acknowledged it"))
+            client, self._client = self._client, None
+            self._changed.notify_all()
         if client is not None:
             _end(client)
 
@@ -138,11 +146,45 @@ class KafkaProducer:
                 self._failed.append(delivery)
             self._changed.notify_all()
 
-    def _connected(self) -> Client:
-        if self._client is None:
-            with translated("connecting a producer"):
-                self._client = Client(**self._options())
-        return self._client
+    def _connected(self, topic: str, timeout: float | None) -> Client:
+        """The client, once it knows the topic. Raises BusFull if that takes too long."""
+        with self._changed:
+            while topic not in self._known:
+                if self._ended():
+                    raise Transient("the bus is closed")
+                if self._trouble is not None:
+                    trouble, self._trouble = self._trouble, None
+                    raise trouble
+                if not self._connecting:
+                    self._connecting = True
+                    threading.Thread(target=self._connect, args=(topic,), daemon=True).start()
+                    timeout = None if timeout is None else max(timeout, _BLINK_SECONDS)
+                over = self._changed.wait_for(
+                    lambda: not self._connecting or self._ended(), timeout
+                )
+                if not over:
+                    raise BusFull("not connected to Kafka yet")
+            assert self._client is not None
+            return self._client
+
+    def _connect(self, topic: str) -> None:
+        client, trouble = self._client, None
+        try:
+            with translated(f"connecting to send to {topic}"):
+                client = client or Client(**self._options())
+                client.partitions_for(topic)
+        except BaseException as error:  # told to whoever sends next
+            trouble = error
+        with self._changed:
+            self._connecting, self._trouble = False, trouble
+            if trouble is None:
+                self._known.add(topic)
+            late = self.closed
+            if not late:
+                self._client = client
+            self._changed.notify_all()
+        if late and client is not None:
+            _end(client)
 
     def _options(self) -> dict[str, Any]:
         return client_options(self._settings) | {
