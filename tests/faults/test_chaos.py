@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import subprocess
 import sys
@@ -65,7 +66,7 @@ def test_ten_faults_strike_everything_and_a_hundred_in_every_way() -> None:
     ways = {(fault.target, fault.action) for fault in faults}
     assert len(ways) == 4 * 3 + 3 + 4
     assert faults[-1].at == pytest.approx(1000, rel=0.35)
-    assert all(fault.at <= later.at for fault, later in zip(faults, faults[1:], strict=False))
+    assert all(fault.at <= later.at for fault, later in itertools.pairwise(faults))
 
 
 def test_targets_and_actions_can_be_chosen() -> None:

@@ -143,11 +143,22 @@ class Process:
 
 
 class Kafka(Process):
-    """One broker that is its own controller, state in `folder`."""
+    """One broker that is its own controller, state in `folder`.
 
-    def __init__(self, folder: Path, port: int = 0, controller_port: int = 0) -> None:
+    Clients of a relay are told the relay's address for everything: `relay` is the port that it
+    forwards to, where this broker then listens as well, and the port that its clients connect to.
+    """
+
+    def __init__(
+        self,
+        folder: Path,
+        port: int = 0,
+        controller_port: int = 0,
+        relay: tuple[int, int] | None = None,
+    ) -> None:
         super().__init__(folder, port or free_port())
         self.controller_port = controller_port or free_port()
+        self.relay = relay
 
     def prepare(self) -> None:
         """Write the configuration and format the state, once."""
@@ -155,13 +166,22 @@ class Kafka(Process):
         if properties.exists():
             return
         controller = f"127.0.0.1:{self.controller_port}"
+        inside, shown = self.relay or (0, 0)
+        relayed, advertised = (
+            (f",RELAYED://127.0.0.1:{inside}", f",RELAYED://127.0.0.1:{shown}")
+            if self.relay
+            else ("", "")
+        )
         properties.write_text(
             f"""\
 process.roles=broker,controller
 node.id=1
 controller.quorum.voters=1@{controller}
 controller.listener.names=CONTROLLER
-listeners=PLAINTEXT://{self.address},CONTROLLER://{controller}
+listeners=PLAINTEXT://{self.address},CONTROLLER://{controller}{relayed}
+advertised.listeners=PLAINTEXT://{self.address}{advertised}
+inter.broker.listener.name=PLAINTEXT
+listener.security.protocol.map=PLAINTEXT:PLAINTEXT,CONTROLLER:PLAINTEXT,RELAYED:PLAINTEXT
 log.dirs={self.folder / "data"}
 auto.create.topics.enable=false
 num.partitions=1
