@@ -1,10 +1,10 @@
 """`citywatch watch` against the script that one writes first, on the same video and machine.
 
-    python -m benchmarks.standalone [--video FILE] [--runs 5]
+    python -m benchmarks.standalone [--video FILE] [--rounds 5]
 
-All sides process every frame of the file and the same windows: the bundle is copied with its rate
-set to that of the file. Runs alternate, so that a machine that slows down slows all sides. The last
-line is JSON.
+All sides process every frame of the file: the bundle is copied with its rate set to that of the
+file. Frames per second are counted with the models loaded, from opening the video to the last
+score; for `watch` that includes starting the process that decodes.
 """
 
 from __future__ import annotations
@@ -13,49 +13,43 @@ import argparse
 import json
 import re
 import shutil
-import statistics
 import subprocess
 import sys
 import tempfile
+from functools import partial
 from pathlib import Path
-from typing import Any
 
 import cv2
 
+from benchmarks.claim import Claim, alternate, report
 from shared.bundle import Bundle, find
 
-VIDEO = Path(__file__).resolve().parent.parent.parent / "shared/data/clips/pedestrians.mp4"
+VIDEO = Path(__file__).resolve().parents[2] / "shared/data/clips/pedestrians.mp4"
 
 
 def main() -> None:
     """Measure, print a table, then one JSON line."""
-    arguments = _arguments()
-    if not arguments.video.is_file():
-        sys.exit(f"{arguments.video}: no such file; name one with --video")
-    rate = cv2.VideoCapture(str(arguments.video)).get(cv2.CAP_PROP_FPS)
-    runs: dict[str, list[dict[str, Any]]] = {"citywatch": [], "torch": [], "openvino": []}
+    chosen = _arguments()
+    if not chosen.video.is_file():
+        sys.exit(f"{chosen.video}: no such file; name one with --video")
+    rate = cv2.VideoCapture(str(chosen.video)).get(cv2.CAP_PROP_FPS)
     with tempfile.TemporaryDirectory() as folder:
-        bundle = at_rate(find(arguments.bundle), Path(folder) / "bundle", rate)
-        commands = {
-            "citywatch": ["citywatch", "watch", arguments.video, "--json", "--bundle", bundle,
-                          "--fps", rate],
-            "torch": ["benchmarks.naive", "torch", arguments.video, bundle],
-            "openvino": ["benchmarks.naive", "openvino", arguments.video, bundle],
-        }  # fmt: skip
-        for turn in range(arguments.runs):
-            for name, command in commands.items():
-                runs[name].append(_run([str(part) for part in command]))
-                last = runs[name][-1]
-                print(f"run {turn + 1}  {name:10} {last['frames']} frames  {_fps(last):7.1f} fps")
-    fps = {name: statistics.median(map(_fps, results)) for name, results in runs.items()}
-    claims = [
-        _claim("watch against naive OpenVINO", fps["citywatch"], fps["openvino"], 1.0, runs),
-        _claim("watch against naive torch", fps["citywatch"], fps["torch"], None, runs),
-    ]
-    for claim in claims:
-        print(f"{claim['claim']:30} {claim['ours']:7.1f} / {claim['peer']:6.1f} fps "
-              f"= {claim['ratio']:.2f}")  # fmt: skip
-    print(json.dumps({"claims": claims}))
+        bundle = at_rate(find(chosen.bundle), Path(folder) / "bundle", rate)
+        video = str(chosen.video)
+        watch = ["citywatch", "watch", video, "--json", "--bundle", str(bundle), "--fps", str(rate)]
+        naive = ["benchmarks.naive"], [video, str(bundle)]
+        sides = {
+            "watch": partial(_fps, watch),
+            "naive torch": partial(_fps, [*naive[0], "torch", *naive[1]]),
+            "naive openvino": partial(_fps, [*naive[0], "openvino", *naive[1]]),
+        }
+        found = alternate(sides, chosen.rounds)
+    ours = found["watch"]
+    unit = "frames per second"
+    report(
+        Claim("watch / naive script on OpenVINO", unit, ours, found["naive openvino"], target=1.0),
+        Claim("watch / naive script on torch", unit, ours, found["naive torch"]),
+    )
 
 
 def at_rate(source: Path, target: Path, fps: float) -> Path:
@@ -69,39 +63,24 @@ def at_rate(source: Path, target: Path, fps: float) -> Path:
     return target
 
 
-def _run(command: list[str]) -> dict[str, Any]:
+def _fps(command: list[str]) -> float:
+    """Run one side once; its last line of output is JSON with frames and seconds."""
     done = subprocess.run(
         [sys.executable, "-m", *command], capture_output=True, text=True, check=False
     )
     if done.returncode != 0:
         sys.exit(f"{' '.join(command)}: exit code {done.returncode}\n{done.stderr}")
-    last: dict[str, Any] = json.loads(done.stdout.strip().splitlines()[-1])
-    return last
-
-
-def _fps(result: dict[str, Any]) -> float:
-    return float(result["frames"] / result["seconds"])
-
-
-def _claim(
-    text: str, ours: float, peer: float, target: float | None, runs: dict[str, list[Any]]
-) -> dict[str, Any]:
-    return {
-        "claim": text,
-        "ours": round(ours, 1),
-        "peer": round(peer, 1),
-        "ratio": round(ours / peer, 3),
-        "target": target,
-        "unit": "frames per second",
-        "runs": len(runs["citywatch"]),
-    }
+    last = json.loads(done.stdout.strip().splitlines()[-1])
+    return float(last["frames"] / last["seconds"])
 
 
 def _arguments() -> argparse.Namespace:
-    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("--video", type=Path, default=VIDEO)
     parser.add_argument("--bundle", type=Path, default=Path("models/street"))
-    parser.add_argument("--runs", type=int, default=5)
+    parser.add_argument("--rounds", type=int, default=5)
     return parser.parse_args()
 
 
