@@ -70,7 +70,7 @@ def judge(
     came = [m.id for _, m in _read(logs.predictions, Prediction, EndOfStream)
             if isinstance(m, Prediction)]  # fmt: skip
     events, conflicting = _events(logs.anomalies)
-    due = _without_faults(logs.predictions, incidents)
+    due = without_faults(logs.predictions, incidents)
     return Verdict(
         expected=len(wanted),
         delivered=len(wanted & set(came)),
@@ -144,7 +144,7 @@ def _events(anomalies: Iterable[Record]) -> tuple[dict[str, bytes], int]:
     return events, len(conflicting)
 
 
-def _without_faults(predictions: Iterable[Record], rules: IncidentRules) -> dict[str, bytes]:
+def without_faults(predictions: Iterable[Record], rules: IncidentRules) -> dict[str, bytes]:
     """The events that the same predictions give if nothing goes wrong in alerting."""
     stage = AlertingStage(rules, SqliteStore(":memory:", rules.lane), "anomalies")
     events: dict[str, bytes] = {}

@@ -129,7 +129,8 @@ class Proxy:
             writer.transport.abort()
             return
         self._writers.add(there[1])
-        await asyncio.gather(self._pump(reader, there[1]), self._pump(there[0], writer))
+        with suppress(asyncio.CancelledError):  # at the end; asyncio would report it as an error
+            await asyncio.gather(self._pump(reader, there[1]), self._pump(there[0], writer))
         self._writers -= {writer, there[1]}
 
     async def _pump(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
