@@ -5,6 +5,7 @@ The equations are those of `classifier/network.py`, which says where they come f
 
 from __future__ import annotations
 
+from functools import cache
 from typing import Any
 
 import numpy as np
@@ -22,12 +23,23 @@ Weights = dict[str, Numbers]
 Node = Any  # openvino's nodes are untyped
 
 
+@cache
+def core() -> ov.Core:
+    """The process's own, never freed.
+
+    OpenVINO gives the thread that first uses the CPU an alternate signal stack, and takes its
+    memory back with the last model. If another thread drops that, a SIGTERM that reaches the first
+    thread afterwards is a segmentation fault (seen with 2026.4).
+    """
+    return ov.Core()
+
+
 class OpenVinoClassifier:
     """See `classifier.inference.Classify`. float32."""
 
     def __init__(self, bundle: Bundle, threads: int = 1) -> None:
         options = {"INFERENCE_NUM_THREADS": threads, "INFERENCE_PRECISION_HINT": "f32"}
-        compiled = ov.Core().compile_model(build(bundle), "CPU", options)
+        compiled = core().compile_model(build(bundle), "CPU", options)
         self._request = compiled.create_infer_request()
 
     def __call__(self, windows: npt.NDArray[np.float16]) -> tuple[Numbers, Numbers]:

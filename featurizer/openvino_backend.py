@@ -10,6 +10,7 @@ processor time there, and turned the vectors of real frames by up to 6 degrees (
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import cache
 from typing import Any
 
 import numpy as np
@@ -34,6 +35,17 @@ Weights = dict[str, npt.NDArray[np.float32]]
 Node = Any  # openvino's nodes are untyped
 
 
+@cache
+def core() -> ov.Core:
+    """The process's own, never freed.
+
+    OpenVINO gives the thread that first uses the CPU an alternate signal stack, and takes its
+    memory back with the last model. If another thread drops that, a SIGTERM that reaches the first
+    thread afterwards is a segmentation fault (seen with 2026.4).
+    """
+    return ov.Core()
+
+
 class OpenVinoExtractor:
     """See `featurizer.extractor.Extractor`."""
 
@@ -54,7 +66,7 @@ class OpenVinoExtractor:
         }
         if threads:
             options["INFERENCE_NUM_THREADS"] = threads
-        compiled = ov.Core().compile_model(model, "CPU", options)
+        compiled = core().compile_model(model, "CPU", options)
         streams = compiled.get_property("OPTIMAL_NUMBER_OF_INFER_REQUESTS")
         self._queue = ov.AsyncInferQueue(compiled, streams)
         self._queue.set_callback(_store)
