@@ -67,7 +67,7 @@ def with_int8(bundle: Bundle, video: Path) -> Bundle:
     """The bundle itself if it has an int8 backbone, else a cached copy that gets one here."""
     if int8.file_of(bundle.folder).is_file():
         return bundle
-    folder = _CACHE / bundle.backbone_fingerprint
+    folder = _CACHE / int8.origin(bundle)
     if not int8.file_of(folder).is_file():
         print("quantising the backbone once, about a minute", flush=True)
         shutil.copytree(bundle.folder, folder, dirs_exist_ok=True)

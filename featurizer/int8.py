@@ -3,13 +3,14 @@
     backbone.int8.xml     OpenVINO's graph, with what was measured when it was made
     backbone.int8.bin     its weights
 
-`featurizer/quantise.py` makes it. It names the backbone that it was made from and is refused beside
-another. Its features carry that backbone's fingerprint: a fingerprint names weights and inputs, not
+`featurizer/quantise.py` makes it. It names the weights that it was made from and is refused beside
+others. Its features carry the backbone's ordinary fingerprint: that names weights and inputs, not
 the arithmetic that a machine does them in (bf16 turns the features as much).
 """
 
 from __future__ import annotations
 
+import hashlib
 from dataclasses import dataclass, fields
 from pathlib import Path
 
@@ -25,13 +26,20 @@ _PLACE = "citywatch"  # in the graph's own notes
 class Record:
     """What was measured: cosines to the float32 features over `pictures` held out."""
 
-    backbone: str
+    origin: str
     cosine_mean: float
     cosine_p05: float
     cosine_least: float
     pictures: int
     calibrated_on: int
     made_by: str
+
+
+def origin(bundle: Bundle) -> str:
+    """Digest of all that the network follows from: weights, padding, size, normalisation."""
+    of_input = bundle.description.input.model_dump_json(include={"size", "mean", "scale"})
+    text = of_input + bundle.description.backbone.model_dump_json()
+    return hashlib.sha256(text.encode() + bundle.backbone_file.read_bytes()).hexdigest()[:16]
 
 
 def file_of(folder: Path) -> Path:
@@ -56,16 +64,15 @@ def load(bundle: Bundle) -> tuple[ov.Model, Record]:
         model = ov.Core().read_model(path)
         noted = {f.name: model.get_rt_info([_PLACE, f.name]).astype(str) for f in fields(Record)}
         record = Record(
-            noted["backbone"], float(noted["cosine_mean"]), float(noted["cosine_p05"]),
+            noted["origin"], float(noted["cosine_mean"]), float(noted["cosine_p05"]),
             float(noted["cosine_least"]), int(noted["pictures"]), int(noted["calibrated_on"]),
             noted["made_by"],
         )  # fmt: skip
     except (RuntimeError, ValueError) as error:
         reason = str(error).strip().splitlines()[-1]
         raise InvalidBundle(f"{path}: not a quantised backbone: {reason}; {remedy}") from None
-    if record.backbone != bundle.backbone_fingerprint:
+    if record.origin != (own := origin(bundle)):
         raise InvalidBundle(
-            f"{path}: made from backbone {record.backbone}, but the bundle has "
-            f"{bundle.backbone_fingerprint}; {remedy}"
+            f"{path}: made from backbone {record.origin}, but the bundle has {own}; {remedy}"
         )
     return model, record

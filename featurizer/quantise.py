@@ -42,7 +42,7 @@ def quantise(
     found = OpenVinoExtractor(bundle, threads, "int8", model)(held_out)
     cosines = cosine(exact, found)
     record = int8.Record(
-        bundle.backbone_fingerprint, round(float(cosines.mean()), 4),
+        int8.origin(bundle), round(float(cosines.mean()), 4),
         round(float(np.quantile(cosines, 0.05)), 4), round(float(cosines.min()), 4),
         len(held_out), len(chosen), made_by,
     )  # fmt: skip

@@ -1,0 +1,96 @@
+"""`citywatch watch` on eight files at once, against roboflow's InferencePipeline on the same.
+
+    python -m benchmarks.many_files [--files 8]
+
+Both take every frame of every file, the same backbone in the same arithmetic and the same head on
+windows of the same stride. The peer looks at the whole picture; ours does more: it also finds the
+region that moves, encodes and decodes JPEG, and keeps incidents.
+"""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+import tempfile
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import openvino as ov
+
+from benchmarks.claim import Claim, alternate, report
+from benchmarks.material import (
+    arguments,
+    bundle_of,
+    clip,
+    every_frame,
+    peer_python,
+    with_int8,
+)
+from classifier import openvino_backend as head
+from featurizer import int8
+from featurizer import openvino_backend as backbone
+
+_PEER = Path(__file__).parent / "peers" / "inference_pipeline.py"
+
+
+def main() -> None:
+    """Measure both in both arithmetics."""
+    parser = arguments(__doc__, rounds=3)
+    parser.add_argument("--files", type=int, default=8)
+    chosen = parser.parse_args()
+    video = clip(chosen)
+    bundle = with_int8(bundle_of(chosen), video)
+    python = peer_python("inference", "inference openvino")
+    with tempfile.TemporaryDirectory() as text:
+        folder = Path(text)
+        files = [folder / f"{video.stem}-{i}{video.suffix}" for i in range(chosen.files)]
+        for file in files:
+            file.symlink_to(video.resolve())
+        copy, rate = every_frame(bundle, video, folder / "bundle")
+        ov.save_model(backbone.build(bundle), folder / "f32.xml", compress_to_fp16=False)
+        ov.save_model(head.build(bundle), folder / "head.xml", compress_to_fp16=False)
+        stride = bundle.description.classifier.stride
+        networks = {"f32": folder / "f32.xml", "int8": int8.file_of(bundle.folder)}
+        sides: dict[str, Callable[[], float]] = {}
+        for precision, network in networks.items():
+            sides[f"citywatch {precision}"] = _watch(copy, rate, precision, files)
+            if python is not None:
+                sides[f"inference {precision}"] = _timed(
+                    [python, _PEER, network, folder / "head.xml", stride, *files]
+                )
+        found = alternate(sides, chosen.rounds)
+    report(*(_claim(precision, chosen.files, found) for precision in networks))
+
+
+def _claim(precision: str, files: int, found: dict[str, list[float]]) -> Claim:
+    return Claim(
+        f"watch on {files} files / roboflow InferencePipeline, {precision} on both",
+        "frames/s", found[f"citywatch {precision}"], found.get(f"inference {precision}", ()), 1.5,
+        note="" if f"inference {precision}" in found else "the peer is not installed",
+    )  # fmt: skip
+
+
+def _watch(bundle: Path, rate: float, precision: str, files: list[Path]) -> Callable[[], float]:
+    options = ["--json", "--bundle", bundle, "--fps", rate, "--set",
+               f"featurizer.precision={precision}"]  # fmt: skip
+    return _timed([sys.executable, "-m", "citywatch", "watch", *files, *options])
+
+
+def _timed(command: list[Any]) -> Callable[[], float]:
+    """Frames a second by the last line that the command prints."""
+    words = [str(word) for word in command]
+
+    def measure() -> float:
+        done = subprocess.run(words, capture_output=True, text=True, check=False)
+        if done.returncode != 0:
+            sys.exit(f"{' '.join(words)}: exit code {done.returncode}\n{done.stderr[-3000:]}")
+        last = json.loads(done.stdout.strip().splitlines()[-1])
+        return float(last["frames"] / last["seconds"])
+
+    return measure
+
+
+if __name__ == "__main__":
+    main()
