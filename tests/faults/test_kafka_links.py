@@ -4,118 +4,34 @@ from __future__ import annotations
 
 import threading
 import time
-import uuid
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Iterator
 
 import pytest
 
 from ingest.outbox import Outbox
 from ingest.pipe import Kind, Parcel
 from ingest.publisher import Publisher
-from shared.bus import Output
-from shared.bus_kafka import KafkaBus
 from shared.bus_kafka.producer import KafkaProducer
 from shared.cameras import Camera
 from shared.codec import decode, encode
 from shared.messages import EndOfStream, Frame, Session
-from shared.settings import KafkaSettings
-from shared.topics import HOUR, TopicSpec
-from shared.worker import Route, Worker
 from tests.support.broker import CannotStart, Kafka, free_port
 from tests.support.proxy import Proxy
 from tests.support.service_fixtures import kafka, redis_url, service_variables  # noqa: F401
-from tests.support.window_stage import WindowStage, read_text, windows
-from tests.support.workers import settings
+from tests.support.window_service import KEYS, PARTITIONS, SECONDS, WindowService, until
+from tests.support.window_stage import windows
 
 pytestmark = [pytest.mark.kafka, pytest.mark.usefixtures("kafka")]
-PARTITIONS = 4
-KEYS = [f"camera-{n}" for n in range(8)]
-SECONDS = 40.0
 
 
-class Linked:
-    """A broker, a link to it, and a bus on either side of that."""
+class Linked(WindowService):
+    """A service with a second bus, over the link."""
 
     def __init__(self, broker: Kafka, link: Proxy) -> None:
+        super().__init__(broker.address)
         self.link = link
-        self.name = f"links-{uuid.uuid4().hex[:8]}"
-        self.direct = KafkaBus(self._settings(broker.address))
-        self.linked = KafkaBus(self._settings(link.address))
-        specs = [TopicSpec(f"{self.name}.{topic}", HOUR) for topic in ("in", "out", "dead")]
-        for bus in (self.direct, self.linked):
-            bus.ensure_topics(specs)
-
-    def _settings(self, address: str) -> KafkaSettings:
-        return KafkaSettings(
-            bootstrap_servers=address, partitions=PARTITIONS, session_timeout_seconds=6,
-            buffer_bytes=1 << 20,
-        )  # fmt: skip
-
-    def topic(self, name: str) -> str:
-        return f"{self.name}.{name}"
-
-    def feed(self, numbers: range) -> None:
-        """Texts for every key, past the link."""
-        producer = self.direct.producer()
-        for n in numbers:
-            for key in KEYS:
-                producer.send(Output(self.topic("in"), key, f"{n:03}".encode()))
-        assert producer.flush(SECONDS) == []
-        producer.close()
-
-    @contextmanager
-    def worker(self, bus: KafkaBus, **changes: object) -> Iterator[Worker]:
-        """A worker on one of the buses, in a thread."""
-        stage, stop = WindowStage(self.topic("out")), threading.Event()
-        route = Route("tested", f"{self.name}.group", (self.topic("in"),), self.topic("dead"))
-        given = {"max_records": 20, "commit_interval_seconds": 0.2, **changes}
-        worker = Worker(bus, stage, read_text, route, settings(**given), stop)
-        died: list[BaseException] = []
-
-        def run() -> None:
-            try:
-                worker.run()
-            except BaseException as error:
-                died.append(error)
-
-        thread = threading.Thread(target=run, daemon=True)
-        thread.start()
-        try:
-            yield worker
-        finally:
-            stop.set()
-            thread.join(SECONDS)
-        assert not thread.is_alive()
-        assert not died, died
-
-    def outputs(self, wanted: int) -> dict[str, list[str]]:
-        """The first of each output by key, in order, once there are `wanted` for every key.
-
-        Without the short windows that a worker begins with where another left off.
-        """
-        reader = self.direct.consumer(None, [self.topic("out")], "beginning")
-        found: dict[str, dict[str, None]] = {key: {} for key in KEYS}
-
-        def complete() -> bool:
-            for record in reader.poll(1000, 0.2):
-                text = (record.value or b"").decode()
-                assert record.key is not None
-                if text.count("-") == 2 or text.startswith("000"):
-                    found[record.key][text] = None
-            return all(len(texts) >= wanted for texts in found.values())
-
-        until(complete, lambda: {key: len(texts) for key, texts in found.items()})
-        reader.close()
-        return {key: list(texts) for key, texts in found.items()}
-
-
-def until(condition: Callable[[], bool], said: Callable[[], object] = lambda: "") -> None:
-    """Looked at again and again."""
-    deadline = time.monotonic() + SECONDS
-    while not condition():
-        assert time.monotonic() < deadline, said()
-        time.sleep(0.02)
+        self.linked = self.connect(link.address)
+        self.linked.ensure_topics(self.specs)
 
 
 @pytest.fixture(scope="module")
@@ -138,8 +54,7 @@ def world(relayed: tuple[Kafka, Proxy]) -> Iterator[Linked]:
     world = Linked(*relayed)
     yield world
     relayed[1].restore()
-    world.linked.close()
-    world.direct.close()
+    world.close()
 
 
 def test_a_link_that_is_cut_in_the_middle_again_and_again(world: Linked) -> None:
@@ -158,14 +73,14 @@ def test_a_link_that_is_cut_in_the_middle_again_and_again(world: Linked) -> None
 def test_what_was_not_acknowledged_over_a_stalled_link_is_sent_again(world: Linked) -> None:
     """The old producer's bytes may arrive after the new one's: the first of each counts."""
     world.feed(range(20))
-    with world.worker(world.linked, delivery_timeout_seconds=1) as worker:
+    with world.worker(world.linked, delivery_timeout_seconds=1) as life:
         world.outputs(20)
         world.link.throttle(2_000)  # bytes a second, so that it stalls in the middle
         world.feed(range(20, 60))
-        until(lambda: len(worker._outbound) > 0)
+        until(lambda: len(life.worker._outbound) > 0)
         world.link.stall()
-        first = worker._outbound._producer
-        until(lambda: worker._outbound._producer is not first)
+        first = life.worker._outbound._producer
+        until(lambda: life.worker._outbound._producer is not first)
         world.link.restore()
         found = world.outputs(60)
     assert found == dict.fromkeys(KEYS, windows([f"{n:03}" for n in range(60)]))
@@ -174,15 +89,23 @@ def test_what_was_not_acknowledged_over_a_stalled_link_is_sent_again(world: Link
 def test_partitions_go_to_another_and_come_back_while_a_link_is_stalled(world: Linked) -> None:
     """A member that hears nothing for longer than its membership lasts starts from nothing."""
     world.feed(range(30))
-    with world.worker(world.linked) as away, world.worker(world.direct) as other:
-        until(lambda: len(away._consumer.assigned()) == len(other._consumer.assigned()) == 2)
+    with world.worker(world.linked) as away, world.worker() as other:
+        until(
+            lambda: (
+                len(away.worker._consumer.assigned()) == len(other.worker._consumer.assigned()) == 2
+            )
+        )
         world.outputs(30)
         world.link.stall()
-        until(lambda: len(other._consumer.assigned()) == PARTITIONS)
+        until(lambda: len(other.worker._consumer.assigned()) == PARTITIONS)
         world.feed(range(30, 60))
         world.outputs(60)
         world.link.restore()
-        until(lambda: len(away._consumer.assigned()) == len(other._consumer.assigned()) == 2)
+        until(
+            lambda: (
+                len(away.worker._consumer.assigned()) == len(other.worker._consumer.assigned()) == 2
+            )
+        )
         world.feed(range(60, 90))
         found = world.outputs(90)
     assert found == dict.fromkeys(KEYS, windows([f"{n:03}" for n in range(90)]))
@@ -240,7 +163,7 @@ def test_while_kafka_is_away_a_live_camera_loses_frames_and_memory_stays_bounded
     outbox.close()
     assert most <= 1 << 20
     assert longest < 0.5, "a camera was made to wait"
-    reader, due = world.direct.consumer(None, [topic], "beginning"), 0
+    reader, due = world.bus.consumer(None, [topic], "beginning"), 0
     while True:
         for record in reader.poll(1000, 1.0):
             message = decode(record.value, Frame, EndOfStream)
