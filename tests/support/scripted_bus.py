@@ -9,7 +9,6 @@ from collections.abc import Collection, Iterable, Mapping, Sequence
 from shared.bus import Output, Partition, Record, Start
 from shared.topics import TopicSpec
 
-
 FIRST = Partition("in", 0)
 
 
