@@ -8,7 +8,6 @@ a default takes it; everything else that is wrong raises `InvalidMessage` with t
 from __future__ import annotations
 
 import math
-import struct
 from collections.abc import Callable, Mapping
 from dataclasses import MISSING, fields
 from typing import Any, TypeVar
@@ -17,6 +16,7 @@ import msgpack
 import numpy as np
 
 from shared.errors import InvalidMessage
+from shared.jpeg import jpeg_size
 from shared.messages import (
     CAMERA_ID,
     EndOfStream,
@@ -124,33 +124,6 @@ def _picture(frame: Frame) -> None:
             raise InvalidMessage("raw data is not height x width x 3 bytes")
     elif jpeg_size(frame.data) != (frame.height, frame.width):
         raise InvalidMessage("the JPEG is not of the size that the message states")
-
-
-def jpeg_size(data: bytes) -> tuple[int, int] | None:
-    """(height, width) from a JPEG's frame header, without decoding it; None if there is none.
-
-    Looked at before any decoder sees the bytes: a few bytes can declare a picture of 65,535².
-    """
-    if data[:2] != b"\xff\xd8":
-        return None
-    at = 2
-    while at + 9 <= len(data):
-        if data[at] != 0xFF:
-            return None
-        marker = data[at + 1]
-        if marker == 0xFF:  # fill byte
-            at += 1
-        elif 0xC0 <= marker <= 0xCF and marker not in (0xC4, 0xC8, 0xCC):
-            height, width = struct.unpack_from(">HH", data, at + 5)
-            return height, width
-        elif marker == 0x01 or 0xD0 <= marker <= 0xD8:  # markers without a length
-            at += 2
-        else:
-            (length,) = struct.unpack_from(">H", data, at + 2)
-            if length < 2:
-                return None
-            at += 2 + length
-    return None
 
 
 # --- checks: each takes what msgpack gave and returns the field's value, or raises ---------------

@@ -19,9 +19,9 @@ from shared.codec import (
     VERSION,
     decode,
     encode,
-    jpeg_size,
 )
 from shared.errors import InvalidMessage
+from shared.jpeg import jpeg_size
 from shared.messages import (
     Encoding,
     EndOfStream,
