@@ -11,8 +11,7 @@ from typing import Any, Self
 import cv2
 import numpy as np
 
-from alerting.events import IncidentData
-from alerting.incidents import Rules
+from alerting.incidents import Rules, SessionState, advance
 from citywatch.tally import Seen
 from citywatch.view import clock
 from shared.bundle import NORMAL
@@ -35,10 +34,9 @@ class Annotator:
         if not path.parent.is_dir():
             raise InvalidInput(f"{path}: there is no folder {path.parent}")
         one = len(cameras) == 1
-        limits = {rule.label: rule.open_score for rule in rules.labels}
         self._films = {
             camera.id: _Film(
-                path if one else path.with_stem(f"{path.stem}-{camera.id}"), camera.fps, limits
+                path if one else path.with_stem(f"{path.stem}-{camera.id}"), camera.fps, rules
             )
             for camera in cameras
         }
@@ -66,17 +64,21 @@ class Annotator:
 
 
 class _Film:
-    """One camera's video. Each frame shows the newest prediction that ended by then: causal."""
+    """One camera's video. Each frame shows what was known by then: causal, as an operator sees it.
 
-    def __init__(self, path: Path, fps: float, limits: dict[str, float]) -> None:
+    Incidents come from alerting's own state machine, fed here with the same predictions: those on
+    the anomaly topic arrive when alerting gets round to them, too late to know which frame is due.
+    """
+
+    def __init__(self, path: Path, fps: float, rules: Rules) -> None:
         self._path = path
         self._fps = fps
-        self._limits = limits
+        self._rules = rules
+        self._limits = {rule.label: rule.open_score for rule in rules.labels}
         self._writer: Any = None
         self._waiting: deque[Frame] = deque()
-        self._coming: deque[Prediction] = deque()
         self._now: Prediction | None = None
-        self._incidents: dict[str, IncidentData] = {}
+        self._state = SessionState()
         self._image: np.ndarray | None = None
         self._index = -1
         self._session = ""
@@ -87,22 +89,16 @@ class _Film:
             while len(self._waiting) > _WAIT:
                 self._write(self._waiting.popleft())
         elif isinstance(seen, Prediction):
-            self._coming.append(seen)
-            # One window behind: its incident has had time to arrive, too.
-            while len(self._coming) > 1 and self._waiting:
-                if self._waiting[0].captured_at > self._coming[0].ended_at:
-                    self._now = self._coming.popleft()
-                else:
-                    self._write(self._waiting.popleft())
-        elif isinstance(seen, IncidentData):
-            self._incidents[seen.id] = seen
+            while self._waiting and self._waiting[0].captured_at < seen.ended_at:
+                self._write(self._waiting.popleft())
+            if self._now is not None and self._now.session != seen.session:
+                self._state = SessionState()
+            self._now = seen
+            self._state, _ = advance(self._state, seen, seen.ended_at, self._rules)
 
     def close(self) -> None:
         while self._waiting:
-            frame = self._waiting.popleft()
-            while self._coming and self._coming[0].ended_at < frame.captured_at:
-                self._now = self._coming.popleft()
-            self._write(frame)
+            self._write(self._waiting.popleft())
         if self._writer is not None:
             self._writer.release()
 
@@ -150,10 +146,9 @@ class _Film:
         _text(image, clock(frame.captured_at / NANOSECONDS), (round(8 * unit), base), unit)
         if self._now is not None:
             self._score(image, self._now, unit, base, strip)
-        here = [e for e in self._incidents.values() if _covers(e, frame.captured_at / NANOSECONDS)]
-        if here:
+        if self._state.open:
             image[:strip] = _RED
-            names = ", ".join(sorted({e.label.replace("_", " ") for e in here}))
+            names = ", ".join(sorted({i.label.replace("_", " ") for i in self._state.open}))
             _text(image, f"INCIDENT: {names}", (round(8 * unit), round(21 * unit)), 1.1 * unit)
             cv2.rectangle(image, (0, 0), (width - 1, height - 1), _RED, max(round(3 * unit), 2))
         return image
@@ -169,10 +164,6 @@ class _Film:
         cv2.rectangle(image, (left, top), (left + round(now.score * wide), bottom), colour, -1)
         label = "normal" if now.label == NORMAL else now.label.replace("_", " ")
         _text(image, f"{now.score:.2f} {label}", (left + wide + round(10 * unit), base), unit)
-
-
-def _covers(event: IncidentData, at: float) -> bool:
-    return event.started_at <= at and (event.ended_at is None or at <= event.ended_at)
 
 
 def _text(image: np.ndarray, text: str, at: tuple[int, int], unit: float) -> None:

@@ -151,7 +151,7 @@ def demo(bundle: Path | None, settings: Sequence[str]) -> int:
 
 def _print_events(console: Console, referee: Referee) -> None:
     table = Table(box=None, padding=(0, 2, 0, 0), header_style="dim")
-    for name in ("camera", "event of the script", "from", "to", "recognised", "heard after"):
+    for name in ("camera", "event", "from", "to", "recognised", "after"):
         table.add_column(name, no_wrap=True)
     for event in sorted(referee.events, key=lambda event: event.onset):
         hit = referee.recognised(event)

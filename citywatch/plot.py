@@ -70,11 +70,11 @@ class Timeline:
             len(names), 1, figsize=(11, 1.2 + 1.8 * len(names)), sharex=True, squeeze=False,
             layout="constrained",
         )  # fmt: skip
-        for axis, name in zip(axes[:, 0], names, strict=True):
-            self._row(axis, name)
         lengths = [(camera.last_frame_at - camera.begun_at) / NANOSECONDS
                    for camera in self._tally.cameras.values()]  # fmt: skip
         axes[-1, 0].set_xlim(0, max(*lengths, 1.0))
+        for axis, name in zip(axes[:, 0], names, strict=True):
+            self._row(axis, name)
         axes[-1, 0].set_xlabel("seconds")
         lines = [Line2D([], [], color="black", label="score: 1 - P(normal)")]
         lines += [Line2D([], [], color=colour, label=label.replace("_", " "))
@@ -110,5 +110,8 @@ class Timeline:
         right = last if incident.ended_at is None else incident.ended_at - begun
         colour = self._colours.get(incident.label, _COLOURS[0])
         axis.axvspan(left, max(right, left), color=colour, alpha=0.2, linewidth=0)
-        axis.text(left, 1.0, f" {incident.label.replace('_', ' ')}", color=colour, fontsize=8,
-                  va="top")  # fmt: skip
+        text = incident.label.replace("_", " ")
+        end = axis.get_xlim()[1]
+        late = left > 0.9 * end  # else the text would leave the picture
+        axis.text(left if not late else end, 1.04, text, color=colour, fontsize=8, va="bottom",
+                  ha="right" if late else "left")  # fmt: skip
