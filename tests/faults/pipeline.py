@@ -70,9 +70,9 @@ def film(
                 b"rgb", dropped_before={"full": dropped} if dropped else {},
             )  # fmt: skip
             dropped = 0
-            producer.send(Output(topics.frames, camera, encode(frame)), 0)
+            producer.send(Output(topics.frames, camera, encode(frame)), 30)
         end = EndOfStream(camera, SESSION, frames, round(frames / FPS * NANOSECONDS), "end")
-        producer.send(Output(topics.frames, camera, encode(end)), 0)
+        producer.send(Output(topics.frames, camera, encode(end)), 30)
     assert producer.flush(30) == []
     producer.close()
 

@@ -25,7 +25,7 @@ from ingest.supervisor import CameraStatus
 from shared.bus import Output
 from shared.bus_memory import MemoryBus
 from shared.cameras import Camera
-from shared.codec import decode, jpeg_size
+from shared.codec import decode
 from shared.messages import EndOfStream, Frame
 from shared.topics import Topics
 from tests.support.rtsp import RtspServer
@@ -221,6 +221,7 @@ from ingest.stage import IngestWorker
 from shared.bus import Output
 from shared.bus_memory import MemoryBus
 from shared.cameras import Camera
+from shared.jpeg import jpeg_size
 from shared.topics import Topics
 bus, topics = MemoryBus(), Topics()
 camera = Camera(id="loop", source={str(video)!r}, loop=True)
