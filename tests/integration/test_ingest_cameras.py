@@ -26,6 +26,7 @@ from shared.bus import Output
 from shared.bus_memory import MemoryBus
 from shared.cameras import Camera
 from shared.codec import decode
+from shared.jpeg import jpeg_size
 from shared.messages import EndOfStream, Frame
 from shared.topics import Topics
 from tests.support.rtsp import RtspServer
@@ -221,7 +222,6 @@ from ingest.stage import IngestWorker
 from shared.bus import Output
 from shared.bus_memory import MemoryBus
 from shared.cameras import Camera
-from shared.jpeg import jpeg_size
 from shared.topics import Topics
 bus, topics = MemoryBus(), Topics()
 camera = Camera(id="loop", source={str(video)!r}, loop=True)
