@@ -13,7 +13,7 @@ import json
 import subprocess
 import sys
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -45,9 +45,7 @@ def main() -> None:
     python = peer_python("inference", "inference openvino")
     with tempfile.TemporaryDirectory() as text:
         folder = Path(text)
-        files = [folder / f"{video.stem}-{i}{video.suffix}" for i in range(chosen.files)]
-        for file in files:
-            file.symlink_to(video.resolve())
+        files = copies(video, folder, chosen.files)
         copy, rate = every_frame(bundle, video, folder / "bundle")
         ov.save_model(backbone.build(bundle), folder / "f32.xml", compress_to_fp16=False)
         ov.save_model(head.build(bundle), folder / "head.xml", compress_to_fp16=False)
@@ -55,7 +53,7 @@ def main() -> None:
         networks = {"f32": folder / "f32.xml", "int8": int8.file_of(bundle.folder)}
         sides: dict[str, Callable[[], float]] = {}
         for precision, network in networks.items():
-            sides[f"citywatch {precision}"] = _watch(copy, rate, precision, files)
+            sides[f"citywatch {precision}"] = watch(copy, rate, precision, files)
             if python is not None:
                 sides[f"inference {precision}"] = _timed(
                     [python, _PEER, network, folder / "head.xml", stride, *files]
@@ -72,9 +70,22 @@ def _claim(precision: str, files: int, found: dict[str, list[float]]) -> Claim:
     )  # fmt: skip
 
 
-def _watch(bundle: Path, rate: float, precision: str, files: list[Path]) -> Callable[[], float]:
+def copies(video: Path, folder: Path, count: int) -> list[Path]:
+    """The same file under several names: a camera each."""
+    files = [folder / f"{video.stem}-{i}{video.suffix}" for i in range(count)]
+    for file in files:
+        file.symlink_to(video.resolve())
+    return files
+
+
+def watch(
+    bundle: Path, rate: float, precision: str, files: Sequence[Path], *settings: str
+) -> Callable[[], float]:
+    """Frames a second of `citywatch watch`, every frame of every file."""
     options = ["--json", "--bundle", bundle, "--fps", rate, "--set",
                f"featurizer.precision={precision}"]  # fmt: skip
+    for setting in settings:
+        options += ["--set", setting]
     return _timed([sys.executable, "-m", "citywatch", "watch", *files, *options])
 
 
