@@ -20,12 +20,12 @@ from alerting.incidents import Incident, Rules, SessionState, advance, close_all
 from alerting.incidents import Transition as Moved
 from alerting.open_store import open_store
 from alerting.settings import AlertingSettings
-from alerting.store import Advance, Key, Store, Stored
+from alerting.store import Advance, Conflict, Key, Store, Stored
 from shared import metrics
 from shared.bundle import Bundle, find
 from shared.bus import Bus, Output, Partition, Received, Record
 from shared.codec import decode
-from shared.errors import InvalidMessage, Transient
+from shared.errors import InvalidMessage, StateLost, Transient
 from shared.messages import NANOSECONDS, EndOfStream, Prediction, Session
 from shared.service import now_ns
 from shared.settings import Configuration, KafkaSettings, WorkerSettings
@@ -83,8 +83,22 @@ class AlertingStage:
         self._recent: dict[Partition, deque[tuple[float, int]]] = {}
 
     def process(self, batch: Sequence[Received]) -> list[Output]:
+        try:
+            return self._process(batch)
+        except Conflict as error:
+            lost = [place for place in self._owned if place.number == error.partition]
+            raise StateLost(str(error), lost) from error
+
+    def _process(self, batch: Sequence[Received]) -> list[Output]:
         self._empty_outboxes()
         now = self._clock()
+        self._store.verify(
+            {
+                partition.number
+                for partition, recent in self._recent.items()
+                if recent and recent[0][0] <= now - self._window
+            }
+        )  # fmt: skip  before their records may be committed
         steps: dict[Key, _Step] = {}
         for received in batch:
             record = received.record

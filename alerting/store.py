@@ -21,11 +21,15 @@ INCIDENT = TypeAdapter(Incident)
 
 
 class Conflict(Transient):
-    """The store holds another version than this worker's.
+    """The store holds something else than this worker has put there, in this `partition`.
 
     Another worker owns the partition now, or the store died and lost its last writes. Either way
     the records are to be read again from the committed offsets, onto the state that is there.
     """
+
+    def __init__(self, text: str, partition: int) -> None:
+        super().__init__(text)
+        self.partition = partition
 
 
 class Key(NamedTuple):
@@ -74,6 +78,12 @@ class Store(Protocol):
 
     def apply(self, steps: Sequence[Advance]) -> None:
         """Take the steps in order, each atomically; raises Conflict."""
+
+    def verify(self, partitions: Collection[int]) -> None:
+        """Raise Conflict unless every step since `load` of these partitions is still there.
+
+        What has been there for longer than the store may lose is there for good.
+        """
 
     def delivered(self, partition: int, events: Collection[str]) -> None:
         """Take these events out of the outbox; unknown ones do not matter."""

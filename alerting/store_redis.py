@@ -2,6 +2,7 @@
 
     <prefix>:{<lane>.<partition>}:session:<camera> <session>   hash: version, state; expires
     <prefix>:{<lane>.<partition>}:unfinished                   set of "<camera> <session>"
+    <prefix>:{<lane>.<partition>}:steps                        how many there were: tells losses
     <prefix>:{<lane>.<partition>}:outbox                       list of events, oldest first
     <prefix>:{<lane>.<partition>}:incidents                    hash: id -> incident
     <prefix>:{<lane>.<partition>}:written                      zset: id by wall clock, for retention
@@ -30,7 +31,8 @@ from shared.errors import InvalidSettings, Transient, Unavailable
 
 _DAY = 86_400
 
-# KEYS: session, unfinished, outbox, incidents, written
+# Answers how many steps there have been in the partition, or as text what version it holds.
+# KEYS: session, unfinished, outbox, incidents, written, steps
 # ARGV: version replaced, new state, member, finished (0 | 1), seconds a session is kept,
 #       now, seconds an incident is kept, how many incidents, (id, incident)*, event*
 _ADVANCE = """
@@ -54,7 +56,7 @@ if at > 9 then
   end
 end
 for i = at, #ARGV do redis.call('RPUSH', KEYS[3], ARGV[i]) end
-return 'stored'
+return redis.call('INCR', KEYS[6])
 """
 
 _AWAY = (
@@ -93,6 +95,7 @@ class RedisStore:
             retry=Retry(NoBackoff(), 0),  # the worker backs off, polling its group meanwhile
         )
         self._advance = self._redis.register_script(_ADVANCE)
+        self._steps: dict[int, int] = {}  # by partition, as this process has seen them
 
     def wait(self, timeout: float, stop: threading.Event) -> None:
         """Return once Redis answers; raises Unavailable naming the address after `timeout` s."""
@@ -118,13 +121,15 @@ class RedisStore:
             for member in members:
                 pipe.hmget(self._key(partition, f"session:{member}"), "state", "version")
             pipe.lrange(self._key(partition, "outbox"), 0, -1)
-            *rows, outbox = pipe.execute()
+            pipe.get(self._key(partition, "steps"))
+            *rows, outbox, steps = pipe.execute()
             sessions = {}
             for member, row in zip(members, rows, strict=True):
                 if row[0] is None:  # expired
                     self._redis.srem(self._key(partition, "unfinished"), member)
                 else:
                     sessions[Key(partition, *member.split(" "))] = _stored(row)
+        self._steps[partition] = int(steps or 0)
         return Loaded(sessions, tuple(outbox))
 
     def find(self, key: Key) -> Stored:
@@ -143,16 +148,39 @@ class RedisStore:
                 self._queue(pipe, step)
             answers = pipe.execute()
         for step, answer in zip(steps, answers, strict=True):
-            if answer != "stored":
-                key = step.key
+            key = step.key
+            if isinstance(answer, str):
                 raise Conflict(
                     f"{key.camera_id} {key.session}: Redis holds version {answer}, "
-                    f"not {step.version}"
+                    f"not {step.version}",
+                    key.partition,
                 )
+            if key.partition in self._steps:
+                self._steps[key.partition] += 1
+                self._compare(key.partition, answer)
+
+    def verify(self, partitions: Collection[int]) -> None:
+        known = sorted(self._steps.keys() & set(partitions))
+        if not known:
+            return
+        with self._answering():
+            pipe = self._redis.pipeline(transaction=False)
+            for partition in known:
+                pipe.get(self._key(partition, "steps"))
+            found = pipe.execute()
+        for partition, steps in zip(known, found, strict=True):
+            self._compare(partition, int(steps or 0))
+
+    def _compare(self, partition: int, steps: int) -> None:
+        if steps != self._steps[partition]:
+            raise Conflict(
+                f"Redis has {steps} steps of partition {partition}, not {self._steps[partition]}",
+                partition,
+            )
 
     def _queue(self, pipe: Any, step: Advance) -> None:
         partition, member = step.key.partition, _member(step.key)
-        names = (f"session:{member}", "unfinished", "outbox", "incidents", "written")
+        names = (f"session:{member}", "unfinished", "outbox", "incidents", "written", "steps")
         found: list[str] = []
         for incident in step.incidents:
             found += [incident.id, INCIDENT.dump_json(incident).decode()]

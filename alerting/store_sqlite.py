@@ -101,7 +101,9 @@ class SqliteStore:
         key, state, now = step.key, step.state, time.time()
         row = _row(db, self._lane, key)
         if (row[1] if row else 0) != step.version:
-            raise Conflict(f"{key.camera_id} {key.session}: stored by somebody else meanwhile")
+            raise Conflict(
+                f"{key.camera_id} {key.session}: stored by somebody else meanwhile", key.partition
+            )
         db.execute(
             "INSERT OR REPLACE INTO sessions VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
             (self._lane, *key, step.version + 1, state.finished, state.to_json(), now),
@@ -114,6 +116,9 @@ class SqliteStore:
             "INSERT INTO outbox (lane, partition, event) VALUES (?, ?, ?)",
             [(self._lane, key.partition, event) for event in step.events],
         )
+
+    def verify(self, partitions: Collection[int]) -> None:
+        pass  # what this process has written, it reads
 
     def delivered(self, partition: int, events: Collection[str]) -> None:
         with self._transaction() as db:

@@ -3,6 +3,7 @@
     CitywatchError
     ├── InvalidMessage        this record cannot be decoded   -> dead letter, its neighbours go on
     ├── Transient             a bus or store is away just now -> back off, keep polling, try again
+    │   ├── StateLost         what a stage built on is gone   -> these partitions are read again
     │   ├── BusFull           no room for another send        -> a live camera drops, a file waits
     │   └── BusClosed         this process closed the bus     -> end now, work undone is repeated
     ├── SourceError           this camera cannot be read      -> reported; its neighbours go on
@@ -18,6 +19,10 @@ Anything else that leaves a stage is a bug or a poisonous record: the worker for
 steps one record at a time until it has found it.
 """
 
+from __future__ import annotations
+
+from collections.abc import Collection
+
 
 class CitywatchError(Exception):
     """Root of everything that citywatch raises on purpose."""
@@ -31,6 +36,17 @@ class InvalidMessage(CitywatchError):
 
 class Transient(CitywatchError):
     """A bus or a store does not answer now and may answer later."""
+
+
+class StateLost(Transient):
+    """A store no longer holds what a stage has built on, for partitions of any earlier batch.
+
+    `partitions` are topics and numbers: the worker forgets them and reads them again.
+    """
+
+    def __init__(self, text: str, partitions: Collection[tuple[str, int]]) -> None:
+        super().__init__(text)
+        self.partitions = frozenset(partitions)
 
 
 class BusFull(Transient):

@@ -87,9 +87,11 @@ class Inbound:
             self._batches.popleft()
         return batch[:end]
 
-    def read_again(self, records: Iterable[Record]) -> None:
-        """Forget the partitions of these records and go back to their committed offsets."""
-        partitions = {record.partition for record in records}
+    def read_again(
+        self, records: Iterable[Record], besides: Iterable[tuple[str, int]] = ()
+    ) -> None:
+        """Forget these partitions, and go back to their committed offsets."""
+        partitions = {record.partition for record in records} | {Partition(*p) for p in besides}
         self._drop(partitions)
         self._to_rewind |= partitions
 

@@ -33,7 +33,7 @@ from shared import metrics
 from shared.burial import Burial
 from shared.bus import Bus, Decode, Record, Stage
 from shared.computing import Computing, Item
-from shared.errors import CitywatchError, Fatal, OperatorError, Transient
+from shared.errors import CitywatchError, Fatal, OperatorError, StateLost, Transient
 from shared.inbound import Inbound
 from shared.outbound import Outbound
 from shared.patience import SLICE, Patience, Undone
@@ -150,8 +150,9 @@ class Worker:
             self._inbound.keep_alive()
         try:
             result = computing.result()
-        except Transient:
-            self._inbound.read_again(records)
+        except Transient as error:
+            lost = error.partitions if isinstance(error, StateLost) else ()
+            self._inbound.read_again(records, lost)
             raise
         except (Fatal, OperatorError):
             raise
