@@ -80,7 +80,8 @@ def broken_promises(logs: Logs, rules: Rules) -> list[str]:
         name = "/".join(key)
         lines += [f"1 {name}: {line}" for line in _unaccounted(taken, rules)]
         lines += [f"2 {name}: {line}" for line in _unanswered(taken, features.get(key, []), rules)]
-    for key, taken in features.items():
+    windowed, _ = _sessions(heard(logs.features), buried, Features, EndOfStream)
+    for key, taken in windowed.items():
         lines += [
             f"3 {'/'.join(key)}: {line}"
             for line in _unpredicted(key, taken, predictions.get(key, []), rules)
@@ -121,6 +122,24 @@ def _sessions(
         if not taken or _position(message) > _position(taken[-1]):
             taken.append(message)
     return dict(sessions), lines
+
+
+def heard(features: Iterable[Record]) -> list[Record]:
+    """Without what came of a live session after a newer one of its camera: no window counts it."""
+    newest: dict[str, Session] = {}
+    kept = []
+    for record in features:
+        try:
+            message: Features | EndOfStream = decode(record.value, Features, EndOfStream)
+        except InvalidMessage:
+            continue
+        session = Session.parse(message.session)
+        if session.live and isinstance(message, Features):
+            if session < newest.get(message.camera_id, session):
+                continue
+            newest[message.camera_id] = session
+        kept.append(record)
+    return kept
 
 
 def _buried(letters: Iterable[Record]) -> set[tuple[Partition, int]]:

@@ -30,7 +30,7 @@ from shared.messages import (
     Session,
     slot,
 )
-from tests.faults.checker import Logs, Rules, broken_promises, windows
+from tests.faults.checker import Logs, Rules, broken_promises, heard, windows
 
 
 @dataclass(frozen=True)
@@ -115,20 +115,23 @@ def _features(logs: Logs, rules: Rules) -> dict[tuple[str, str], list[Features]]
     So a window that is missing because a frame was lost on its way is missed as well.
     """
     found: defaultdict[tuple[str, str], dict[int, Features]] = defaultdict(dict)
-    for _, message in _read(logs.features, Features, EndOfStream):
+    for _, message in _read(heard(logs.features), Features, EndOfStream):
         if isinstance(message, Features):
             taken = found[message.camera_id, message.session]
             if not taken or message.step > next(reversed(taken)):
                 taken[message.step] = message
-    for _, frame in _read(logs.frames, Frame, EndOfStream):
-        if isinstance(frame, Frame):
-            started_at = Session.parse(frame.session).started_at
-            step = slot(frame.captured_at, started_at, rules.fps)
-            lost = Features(
+    answered = {
+        (message.camera_id, message.session, message.step)
+        for _, message in _read(logs.features, Features)
+    }
+    for _, frame in _read(logs.frames, Frame):
+        started_at = Session.parse(frame.session).started_at
+        step = slot(frame.captured_at, started_at, rules.fps)
+        if (frame.camera_id, frame.session, step) not in answered:
+            found[frame.camera_id, frame.session][step] = Features(
                 rules.lane, frame.camera_id, frame.session, step, step, frame.captured_at, "",
                 FrameReference(0, 0), vector=np.zeros(1, np.float16),
             )  # fmt: skip
-            found[frame.camera_id, frame.session].setdefault(step, lost)
     return {key: [taken[step] for step in sorted(taken)] for key, taken in found.items()}
 
 
