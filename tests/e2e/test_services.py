@@ -63,4 +63,4 @@ def test_kafka_and_one_process_agree(
     incidents = {(i["id"], i["state"]) for i in alone.of_type("incident")}
     assert incidents
     assert {(i["id"], i["state"]) for i in heard} == incidents, "each once, and the same"
-    assert max(map(last_index, alone.of_type("prediction"))) == 119
+    assert max(map(last_index, alone.of_type("prediction"))) >= 119
