@@ -38,7 +38,7 @@ class DistilRecipe(BaseModel):
 
     steps: int = Field(600, ge=1)
     batch: int = Field(16, ge=1)
-    rate: float = Field(2e-4, gt=0)
+    rate: float = Field(2e-3, gt=0, description="per step, as a share of a tensor's own size")
     weight_decay: float = Field(1e-4, ge=0)
     images_per_clip: int = Field(12, ge=1)
     gain: float = Field(0.2, ge=0, lt=1, description="inputs are multiplied by 1 - gain..1 + gain")
@@ -127,7 +127,9 @@ def distil(
     wanted = torch.from_numpy(taught.astype(np.float32))
     mean, scale = wanted.mean(0).to(device), (wanted.std(0) + 0.05).to(device)
     parameters = [*student.parameters(), *task.parameters()]
-    optimiser = torch.optim.AdamW(parameters, lr=recipe.rate, weight_decay=recipe.weight_decay)
+    # Sizes of tensors differ a hundredfold where batch norm was folded in: each has its own rate.
+    groups = [{"params": [p], "size": float(p.detach().square().mean().sqrt())} for p in parameters]
+    optimiser = torch.optim.AdamW(groups, weight_decay=recipe.weight_decay)
     begin = 0
     if checkpoint.is_file():
         saved = torch.load(checkpoint, weights_only=True)
@@ -137,7 +139,7 @@ def distil(
         optimiser.load_state_dict(saved["optimiser"])
     for step in track(range(begin, recipe.steps), description="distil", transient=True):
         for group in optimiser.param_groups:
-            group["lr"] = recipe.rate * _shape(step / recipe.steps)
+            group["lr"] = recipe.rate * max(group["size"], 1e-2) * _shape(step / recipe.steps)
         random = np.random.default_rng([seed, step])  # a resumed run draws what it would have
         rows = random.choice(len(data.images), min(recipe.batch, len(data.images)), replace=False)
         images = _disturbed(data.images[rows], random, recipe)

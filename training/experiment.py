@@ -35,7 +35,7 @@ class Footage(_Part):
 class Drawn(_Part):
     """Drawn scenes, generated from seeds."""
 
-    clips: int = Field(0, ge=0)
+    clips: int = Field(ge=0)
     seconds: float = Field(10.0, ge=4)
     first_seed: int = Field(0, ge=0)
 
@@ -55,7 +55,7 @@ class Experiment(_Part):
     folds: int = Field(5, ge=2, description="for thresholds and validation, by group")
     train_stride: int = Field(5, ge=1, description="steps between windows in training")
     footage: tuple[Footage, ...] = ()
-    drawn: Drawn = Drawn()
+    drawn: tuple[Drawn, ...] = ()
     teacher: TeacherWeights
     distil: DistilRecipe | None = None
     input: Input

@@ -15,11 +15,10 @@ VIDEOS = frozenset({".avi", ".mp4", ".mkv", ".mov", ".mpg", ".webm"})
 def gather(experiment: Experiment) -> list[Clip]:
     """All clips, in a fixed order. Raises InvalidInput for absent paths and unknown labels."""
     clips = [clip for footage in experiment.footage for clip in of(footage)]
-    clips += drawn.scenes(
-        experiment.drawn.clips, experiment.drawn.first_seed, experiment.drawn.seconds
-    )
+    for table in experiment.drawn:
+        clips += drawn.scenes(table.clips, table.first_seed, table.seconds)
     if not clips:
-        raise InvalidInput("the experiment names no clips: [[footage]] or [drawn]")
+        raise InvalidInput("the experiment names no clips: [[footage]] or [[drawn]]")
     manifest.refuse_unknown(clips, experiment.label_names)
     return clips
 

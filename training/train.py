@@ -23,7 +23,7 @@ from classifier.network import build
 from featurizer.extractor import open_extractor
 from featurizer.mobilenetv2 import MobileNetV2, load_checkpoint
 from featurizer.settings import FeaturizerSettings
-from shared.bundle import Bundle, Description, Label
+from shared.bundle import NORMAL, Bundle, Description, Label
 from training import metrics
 from training.bootstrap import interval, of_rows
 from training.distil import changes, distil, examples
@@ -35,7 +35,7 @@ from training.footage import gather
 from training.manifest import Clip
 from training.recordings import Recordings
 from training.runs import Run
-from training.scores import clip_scores, decide
+from training.scores import alarming, clip_scores, decide
 from training.splits import Fold, group_folds
 from training.thresholds import with_thresholds
 from training.truth import events_of
@@ -196,7 +196,47 @@ def _numbers(
             flags, values = (truth == column)[rows], scores[rows, column]
             own = [groups[i] for i in rows]
             numbers[name]["fighting_auc"] = interval(own, of_rows(metrics.auc, flags, values))
-    return numbers, with_thresholds(experiment.labels, scores, truth)
+    labels = with_thresholds(experiment.labels, scores, truth)
+    numbers["quiet"] = _quiet(experiment, learnt, probabilities, scores, labels)
+    return numbers, labels
+
+
+def _quiet(
+    experiment: Experiment,
+    learnt: Learnt,
+    probabilities: Probabilities,
+    scores: Probabilities,
+    labels: Sequence[Label],
+) -> dict[str, Any]:
+    """Held-out windows of real normal clips of 5 s and more: how many alarm (EVALUATION 12).
+
+    `any` at the bundle's thresholds, `fighting_80` over the score that 80 % of real fights reach.
+    """
+    names = experiment.label_names
+    if "fighting" not in names:
+        return {}
+    column = names.index("fighting")
+    fights = [i for i, c in enumerate(learnt.clips) if c.label == "fighting" and not c.drawn]
+    if not fights:
+        return {}
+    reached = float(np.quantile(scores[fights, column], 0.2))
+    over, fighting = alarming(probabilities, labels), probabilities[:, column] >= reached
+    rows = []
+    for number, (clip, track) in enumerate(zip(learnt.clips, learnt.tracks, strict=True)):
+        if clip.drawn or clip.label != NORMAL or track.duration < 5:
+            continue
+        own = learnt.windows.clip == number
+        if not own.any():
+            continue
+        rows.append(
+            {
+                "clip": clip.name,
+                "windows": int(own.sum()),
+                "any": float(over[own].mean()),
+                "fighting_80": float(fighting[own].mean()),
+            }
+        )
+    return {"threshold_for_recall_80": reached, "clips": rows}
 
 
 def _key(experiment: Experiment, clips: Sequence[Clip]) -> str:

@@ -17,6 +17,8 @@ from training.cli import main
 from training.experiment import read
 from training.manifest import Clip
 
+pytestmark = pytest.mark.timeout(300)  # the first test trains for all
+
 TOML = """
 name = "tiny"
 folds = 2

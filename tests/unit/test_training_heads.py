@@ -1,0 +1,78 @@
+import numpy as np
+import pytest
+import torch
+from torch import nn
+
+from training.fit import HeadRecipe, drawn_rows, fit, predict, window_weights
+from training.heads import fit_linear, motion_numbers, statistics
+
+
+def _windows(seed: int, count: int = 60) -> tuple[np.ndarray, np.ndarray]:
+    """Two kinds of windows: of the second, one number grows over time."""
+    random = np.random.default_rng(seed)
+    vectors = random.normal(0, 1, (count, 8, 16)).astype(np.float32)
+    targets = np.arange(count) % 2
+    vectors[targets == 1, :, 3] += np.linspace(0, 4, 8)
+    return vectors.astype(np.float16), targets.astype(np.intp)
+
+
+def test_statistics_are_mean_deviation_and_step() -> None:
+    window = np.array([[[1.0], [3.0], [2.0]]])
+    assert statistics(window)[0] == pytest.approx([2.0, np.std([1, 3, 2]), 1.5])
+    assert motion_numbers(np.array([[0.0, 0.1, 0.0]])).shape == (1, 6)
+
+
+@pytest.mark.parametrize("head", ["linear", "gru", "residual_attention"])
+def test_heads_learn_what_can_be_learnt(head: str) -> None:
+    vectors, targets = _windows(0, 160)
+    other, truth = _windows(1)
+    if head == "linear":
+        model = fit_linear(statistics(vectors), targets)
+        answers = model.predict(statistics(other))
+    else:
+        recipe = HeadRecipe(variant=head, epochs=12, batch=16)
+        network = fit(vectors, targets, np.arange(len(vectors)), 2, recipe, 0)
+        answers = predict(network, other).argmax(1)
+    assert np.mean(answers == truth) > 0.9
+
+
+def test_the_same_seed_gives_the_same_head() -> None:
+    vectors, targets = _windows(0)
+    recipe = HeadRecipe(epochs=2, batch=16)
+    first, again, other = (
+        fit(vectors, targets, np.arange(len(vectors)), 2, recipe, seed) for seed in (1, 1, 2)
+    )
+    assert _same(first, again) and not _same(first, other)
+
+
+def test_the_epoch_of_least_validation_loss_is_kept() -> None:
+    vectors, targets = _windows(0)
+    seen: list[dict[str, float]] = []
+    wrong = (vectors, 1 - targets, np.ones(len(targets), np.float32))  # learning makes it worse
+    recipe = HeadRecipe(epochs=30, patience=3, batch=16, rate=3e-3)
+    fit(vectors, targets, np.arange(60), 2, recipe, 0, wrong, seen.append)
+    assert len(seen) < 30
+    losses = [epoch["validation_loss"] for epoch in seen]
+    assert len(losses) - 1 - int(np.argmin(losses)) == 3
+
+
+def test_weights_make_labels_alike_and_clips_within_a_label() -> None:
+    targets = np.array([0, 0, 0, 0, 1, 1], np.intp)
+    clips = np.array([7, 7, 7, 8, 9, 9], np.intp)
+    weights = window_weights(targets, clips, 3)
+    assert weights.mean() == pytest.approx(1)
+    assert weights[:4].sum() == pytest.approx(weights[4:].sum())
+    assert weights[:3].sum() == pytest.approx(weights[3])
+
+
+def test_an_epoch_sees_few_windows_of_a_long_clip() -> None:
+    targets, clips = np.zeros(103, np.intp), np.array([0] * 100 + [1] * 3, np.intp)
+    random = np.random.default_rng(0)
+    rows = drawn_rows(targets, clips, 5, random)
+    assert sorted(clips[rows].tolist()) == [0] * 5 + [1] * 3
+    assert set(rows) != set(drawn_rows(targets, clips, 5, random))
+
+
+def _same(first: nn.Module, second: nn.Module) -> bool:
+    pairs = zip(first.parameters(), second.parameters(), strict=True)
+    return all(torch.equal(a, b) for a, b in pairs)
