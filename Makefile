@@ -26,7 +26,7 @@ services-stop: $(READY)
 	$(BIN)/python -m tests.support.services stop
 
 bench: $(READY)  ## every claim of the README, measured here
-	$(BIN)/python -m benchmarks.standalone
+	$(BIN)/python -m benchmarks
 
 $(READY): pyproject.toml constraints.txt
 	$(PYTHON) -m venv .venv

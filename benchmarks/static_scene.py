@@ -2,7 +2,7 @@
 
     python -m benchmarks.static_scene [--files 4]
 
-The footage is one frame of pedestrians.mp4, held for twelve seconds at 720p with a little sensor
+The footage is one frame of pedestrians.mp4, held for 36 seconds at 720p with a little sensor
 noise. Frames a second are cameras carried: both sides are asked the same rate of each camera.
 """
 
@@ -31,7 +31,7 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as text:
         folder = Path(text)
         still = folder / "still.mp4"
-        _hold(video, still)
+        hold(video, still)
         copy, rate = every_frame(bundle, still, folder / "bundle")
         files = copies(still, folder, chosen.files)
         found = alternate(
@@ -48,7 +48,8 @@ def main() -> None:
     )  # fmt: skip
 
 
-def _hold(video: Path, path: Path, frames: int = 300, fps: float = 25.0) -> None:
+def hold(video: Path, path: Path, frames: int = 900, fps: float = 25.0) -> None:
+    """Write a video in which nothing happens."""
     done, image = cv2.VideoCapture(str(video)).read()
     assert done and image is not None
     height, width = image.shape[:2]

@@ -152,6 +152,38 @@ def subscribe(
     raise typer.Exit(run(camera or [], label or [], json, config, settings or []))
 
 
+@app.command()
+def plan(
+    cameras: Annotated[int, typer.Option(min=1)],
+    fps: Annotated[float, typer.Option(min=0.1, max=120, help="frames sampled a second")] = 15.0,
+    static: Annotated[
+        float, typer.Option(min=0, max=1, help="share of frames in which nothing moves")
+    ] = 0.0,
+    lanes: Annotated[int, typer.Option(min=1, help="models on the same frames")] = 1,
+    replicas: Annotated[int, typer.Option(min=1, help="of every topic")] = 2,
+    retention_hours: Annotated[float, typer.Option(min=0.05, help="of the frames")] = 1.0,
+    utilisation: Annotated[float, typer.Option(min=0.1, max=1, help="of the cores")] = 0.7,
+    broker_gigabits: Annotated[float, typer.Option(min=0.1, help="network of a broker")] = 10.0,
+    core_month: Annotated[
+        float | None, typer.Option(min=0, help="price of a core a month, in any currency")
+    ] = None,
+    profile: Annotated[
+        Path | None,
+        typer.Option(metavar="FILE", help="figures of your machine: python -m benchmarks.machine"),
+    ] = None,
+    json: Json = False,
+) -> None:
+    """What a fleet needs: partitions, brokers, cores, memory, from measured figures."""
+    from citywatch.plan import Fleet
+    from citywatch.plan import run as show
+
+    fleet = Fleet(
+        cameras, fps, static, lanes, replicas, retention_hours, utilisation,
+        broker_gigabits=broker_gigabits, core_month=core_month,
+    )  # fmt: skip
+    raise typer.Exit(show(fleet, profile, as_json=json))
+
+
 @app.command(
     context_settings={"allow_extra_args": True, "ignore_unknown_options": True},
     add_help_option=False,

@@ -76,10 +76,10 @@ def _until_the_end(consumer: Consumer, waiting: set[str], seconds: float) -> Ite
     seen: set[str] = set()
     for _ in range(int(seconds)):
         for record in consumer.poll(500, 1.0):
-            message: Prediction | EndOfStream = decode(record.value, Prediction, EndOfStream)
+            message = decode(record.value, Prediction, EndOfStream)
             if isinstance(message, EndOfStream):
                 waiting.discard(message.camera_id)
-            elif message.id not in seen:
+            elif isinstance(message, Prediction) and message.id not in seen:
                 seen.add(message.id)
                 yield message
         if not waiting:
