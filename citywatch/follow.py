@@ -41,8 +41,10 @@ def follow(
     Returns the seconds that it took, from the start of the cameras to the last message. Raises
     what a stage died of.
     """
-    begun = time.monotonic()
+    begun = last = time.monotonic()
     for records in house.follow():
+        if records:
+            last = time.monotonic()
         for seen in _messages(house, records):
             if tally.take(seen, now_ns()):
                 for observer in observers:
@@ -53,7 +55,7 @@ def follow(
         late = seconds is not None and time.monotonic() - begun >= seconds
         if stop.is_set() or late or tally.over:
             house.finish()
-    return time.monotonic() - begun
+    return last - begun
 
 
 def _messages(house: Standalone, records: Sequence[Record]) -> list[Seen]:

@@ -150,6 +150,7 @@ class Standalone:
                 self._dead.set()
                 return
             room.stop.set()
+            self.bus.wake()
             room.thread.join(DRAIN_SECONDS)
 
     def _wait(self, condition: Callable[[], bool]) -> bool:

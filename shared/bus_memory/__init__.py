@@ -37,6 +37,7 @@ class MemoryBus:
         self.keep_bytes = keep_bytes
         self.keep = dict(keep or {})
         self.closed = False
+        self.woken = 0
         self.changed = threading.Condition()  # guards everything here and in the consumers
         self._topics: dict[str, Topic] = {}
         self._groups: dict[str, Group] = {}
@@ -70,10 +71,16 @@ class MemoryBus:
             begin = max(first - log.base, 0)
             return list(islice(log.records, begin, max(last + 1 - log.base, begin)))
 
+    def wake(self) -> None:
+        """End every poll that waits now: somebody has set the event that its loop looks at."""
+        with self.changed:
+            self.woken += 1
+            self.changed.notify_all()
+
     def close(self) -> None:
         with self.changed:
             self.closed = True
-            self.changed.notify_all()
+            self.wake()
 
     def unread(self, group: str) -> int:
         """Records that no member of the group has taken yet, over all its topics."""

@@ -85,9 +85,9 @@ class MemoryConsumer:
         with bus.changed:
             if bus.failing("poll"):
                 raise Transient("made to fail")
-            closed = bus.closed  # closing ends this wait, but not those after it: none may spin
+            woken = bus.woken  # ends this wait, but not those after it: none may spin
             bus.changed.wait_for(
-                lambda: bus.closed != closed or any(self.lag().values()), min(timeout, 1)
+                lambda: bus.woken != woken or any(self.lag().values()), min(timeout, 1)
             )
             records: list[Record] = []
             waiting = [p for p, lag in self.lag().items() if lag]
