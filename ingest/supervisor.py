@@ -137,10 +137,8 @@ class Supervisor:
             try:
                 self._run()
             except SourceError as error:
-                if self._stop.is_set():
-                    return
-                self._became("down" if self._lives else "failed", str(error))
-                if not self._lives:
+                self._troubled(error)
+                if self._stop.is_set() or not self._lives:
                     return
             except Exception as error:
                 log.exception("camera %s: a bug ends its capture", self.camera.id)
@@ -177,6 +175,9 @@ class Supervisor:
                     break
                 self._take(parcel, publisher)
             reason = "end"
+        except SourceError as error:
+            self._troubled(error)  # at once: closing the session may have to wait for room
+            raise
         finally:
             run.close()
             if self._stop.is_set():
@@ -223,6 +224,10 @@ class Supervisor:
         if not self._up_since:
             self._up_since = self._recent[-1]
             self._became("up", None)
+
+    def _troubled(self, error: SourceError) -> None:
+        if not self._stop.is_set():  # else it is no trouble but our own doing
+            self._became("down" if self._lives else "failed", str(error))
 
     def _became(self, state: State, error: str | None) -> None:
         if (state, error) != (self._state, self._error):

@@ -19,9 +19,10 @@ from pathlib import Path
 
 import pytest
 
+from ingest.outbox import Outbox
 from ingest.settings import IngestSettings
 from ingest.stage import IngestWorker
-from ingest.supervisor import CameraStatus
+from ingest.supervisor import CameraStatus, Supervisor, Surroundings
 from shared.bus import Output
 from shared.bus_memory import MemoryBus
 from shared.cameras import Camera
@@ -203,14 +204,40 @@ def test_a_capture_process_that_stops_is_noticed_by_the_watchdog(tmp_path: Path)
 
 
 def test_a_capture_process_that_dies_harms_only_its_camera(tmp_path: Path) -> None:
+    loop = write_video(tmp_path / "loop.mp4", 1, 15.0)
     with RtspServer() as server, site() as place:
         place.add(Camera(id="rtsp", source=f"rtsp://{server.address}"))
         place.until(lambda: place.status("rtsp").state == "up")
         (child,) = children()
+        place.add(Camera(id="loop", source=str(loop), loop=True))
+        place.until(lambda: place.status("loop").state == "up")
         os.kill(child, signal.SIGKILL)
         place.until(lambda: bool(place.ends["rtsp"]))
+        assert place.ends["rtsp"][0].reason == "lost"
         place.until(lambda: place.status("rtsp").state == "up")
-        assert place.status("rtsp").reconnects == 1
+        assert place.status("rtsp").reconnects >= 1
+        assert place.status("loop").reconnects == 0
+        assert not place.ends["loop"]
+
+
+def test_who_reads_the_end_of_a_session_knows_the_trouble(tmp_path: Path) -> None:
+    """Closing a session may have to wait for room, and meanwhile its camera is not up."""
+    states = []
+
+    class Witness(Outbox):
+        def offer(self, output: Output) -> bool:
+            message = decode(output.value, Frame, EndOfStream)
+            if isinstance(message, EndOfStream):
+                states.append((supervisor.status().state, message.reason))
+            return super().offer(output)
+
+    broken = tmp_path / "broken.mp4"
+    broken.write_bytes(b"\0\0\0\x20ftypisom" + os.urandom(5000))
+    surroundings = Surroundings(Witness(MemoryBus()), TOPICS.frames, IngestSettings(), lambda: 0)
+    supervisor = Supervisor(Camera(id="broken", source=str(broken)), surroundings)
+    supervisor.start()
+    assert supervisor.join(60)
+    assert states == [("failed", "lost")]
 
 
 def test_no_capture_process_outlives_its_parent(tmp_path: Path) -> None:
