@@ -155,9 +155,11 @@ def _print_events(console: Console, referee: Referee) -> None:
         table.add_column(name, no_wrap=True)
     for event in sorted(referee.events, key=lambda event: event.onset):
         hit = referee.recognised(event)
-        others = {h.incident.label for h in referee.during(event)} - {event.label}
-        also = f" also as {', '.join(sorted(others))}".replace("_", " ") if others else ""
-        verdict = f"[green]yes[/]{also}" if hit else f"[red]no[/]{also}"
+        others = sorted({h.incident.label for h in referee.during(event)} - {event.label})
+        named = " and ".join(others).replace("_", " ")
+        verdict = "[green]yes[/]" if hit else "[red]no[/]"
+        if others:
+            verdict += f", also as {named}" if hit else f", as {named}"
         delay = f"{hit.heard - event.onset:.1f} s" if hit else ""
         label = event.label.replace("_", " ")
         table.add_row(
