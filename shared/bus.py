@@ -23,6 +23,16 @@ class Partition(NamedTuple):
     number: int
 
 
+class Standing(NamedTuple):
+    """How far the partition of a key goes, and how far a group has come in it."""
+
+    partition: Partition
+    end: int
+    """The offset after the last record."""
+    committed: int
+    """The next offset that the group has to read; 0 if it has committed none."""
+
+
 @dataclass(frozen=True, slots=True)
 class Record:
     """What was read. `timestamp` is the bus's append time in milliseconds since the epoch."""
@@ -134,6 +144,12 @@ class Bus(Protocol):
 
     def read(self, partition: Partition, first: int, last: int) -> list[Record]:
         """The records first..last (both included) that still exist: evidence by offset."""
+
+    def standing(self, topic: str, key: str, group: str | None = None) -> Standing:
+        """Where a key's records go now, and what a group has done of them.
+
+        Raises OperatorError if there is no such topic, Transient if the bus does not answer.
+        """
 
     def close(self) -> None:
         """End every blocked call and free everything."""

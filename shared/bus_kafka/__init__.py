@@ -14,8 +14,10 @@ from typing import Any
 
 from kafka import KafkaAdminClient, TopicPartition, errors
 from kafka import KafkaConsumer as Client
+from kafka.admin import OffsetSpec
+from kafka.partitioner.default import murmur2
 
-from shared.bus import Partition, Record, Start
+from shared.bus import Partition, Record, Standing, Start
 from shared.bus_kafka.connection import client_options, connecting, translated
 from shared.bus_kafka.consumer import KafkaConsumer, consumer_options, to_record
 from shared.bus_kafka.producer import KafkaProducer
@@ -45,13 +47,13 @@ class KafkaBus:
     def ensure_topics(self, specs: Sequence[TopicSpec]) -> None:
         """Also raises Transient, which says what to do, if no broker answers within seconds."""
         with connecting(self._settings):
-            if self._admin is None:
-                self._admin = KafkaAdminClient(bootstrap_timeout_ms=_CONNECT_MS, **self._options)
-            there = _partition_counts(self._admin, specs)
+            admin = self._administrator()
+            names = [spec.name for spec in specs]
+            there = _partition_counts(admin, names)
             absent = [spec for spec in specs if spec.name not in there]
             if absent:
-                self._create(self._admin, absent)
-                there = _partition_counts(self._admin, specs)
+                self._create(admin, absent)
+                there = _partition_counts(admin, names)
         wanted = self._settings.partitions
         wrong = [f"{name} has {n}" for name, n in sorted(there.items()) if n != wanted]
         if wrong:
@@ -99,6 +101,20 @@ class KafkaBus:
                         records.append(to_record(record))
             return records
 
+    def standing(self, topic: str, key: str, group: str | None = None) -> Standing:
+        with self._reading, translated(f"asking how far {topic} goes"):
+            admin = self._administrator()
+            count = _partition_counts(admin, [topic]).get(topic)
+            if count is None:
+                raise OperatorError(f"topic {topic} does not exist")
+            place = TopicPartition(topic, (murmur2(key.encode()) & 0x7FFFFFFF) % count)
+            end = admin.list_partition_offsets({place: OffsetSpec.LATEST})[place].offset
+            committed = -1
+            if group is not None:
+                stored = admin.list_group_offsets({group: [place]})[group].get(place)
+                committed = -1 if stored is None else stored.offset
+            return Standing(Partition(*place), end, max(committed, 0))
+
     def close(self) -> None:
         self._closed.set()
         for member in self._members:
@@ -116,6 +132,11 @@ class KafkaBus:
 
     def _keep(self, member: KafkaConsumer | KafkaProducer) -> None:
         self._members = [m for m in self._members if not m.closed] + [member]
+
+    def _administrator(self) -> KafkaAdminClient:
+        if self._admin is None:
+            self._admin = KafkaAdminClient(bootstrap_timeout_ms=_CONNECT_MS, **self._options)
+        return self._admin
 
     def _create(self, admin: KafkaAdminClient, specs: Sequence[TopicSpec]) -> None:
         made = admin.create_topics(
@@ -151,8 +172,8 @@ class KafkaBus:
         }
 
 
-def _partition_counts(admin: KafkaAdminClient, specs: Sequence[TopicSpec]) -> dict[str, int]:
-    if not specs:
+def _partition_counts(admin: KafkaAdminClient, topics: Sequence[str]) -> dict[str, int]:
+    if not topics:
         return {}  # kafka-python would describe every topic
-    found = admin.describe_topics([spec.name for spec in specs])
+    found = admin.describe_topics(topics)
     return {t["name"]: len(t["partitions"]) for t in found if t["error_code"] == 0}

@@ -13,7 +13,7 @@ import time
 from collections.abc import Mapping, Sequence
 from itertools import islice
 
-from shared.bus import Output, Partition, Record, Start
+from shared.bus import Output, Partition, Record, Standing, Start
 from shared.bus_memory.clients import MemoryConsumer, MemoryProducer
 from shared.bus_memory.topics import Group, Log, Topic, size_of
 from shared.errors import BusClosed, BusFull, OperatorError
@@ -77,6 +77,13 @@ class MemoryBus:
             self.woken += 1
             self.changed.notify_all()
 
+    def standing(self, topic: str, key: str, group: str | None = None) -> Standing:
+        with self.changed:
+            partition = Partition(topic, self._number(key))
+            state = self._groups.get(group or "")
+            committed = 0 if state is None else state.committed.get(partition, 0)
+            return Standing(partition, self.log(partition).end, committed)
+
     def close(self) -> None:
         with self.changed:
             self.closed = True
@@ -119,8 +126,7 @@ class MemoryBus:
 
     def append(self, output: Output, timeout: float | None) -> None:
         topic = self.topic(output.topic)
-        # Dealt out in turn, not hashed: with a partition a camera no two ever meet in one.
-        number = self._numbers.setdefault(output.key, len(self._numbers) % self.partitions)
+        number = self._number(output.key)
         partition = Partition(output.topic, number)
         log = topic.partitions[number]
 
@@ -140,6 +146,10 @@ class MemoryBus:
         topic.bytes += size_of(record)
         self._trim(output.topic, topic)
         self.changed.notify_all()
+
+    def _number(self, key: str | None) -> int:
+        """Dealt out in turn, not hashed: with a partition a camera no two ever meet in one."""
+        return self._numbers.setdefault(key, len(self._numbers) % self.partitions)
 
     def _readers(self, topic: str) -> list[Group]:
         return [g for g in self._groups.values() if topic in g.topics and g.members]

@@ -98,6 +98,21 @@ def test_records_are_read_by_offset(world: World) -> None:
     assert world.bus.read(Partition(world.topic, empty), 0, 5) == []
 
 
+def test_how_far_a_key_goes_and_a_group_has_come(world: World) -> None:
+    assert world.bus.standing(world.topic, "gate", world.group)[1:] == (0, 0)
+    world.fill(*(("gate", b"x") for _ in range(3)), *((f"c{i}", b"x") for i in range(9)))
+    member = world.join()
+    records = [record for record in take(member, 12) if record.key == "gate"]
+    place, offset = records[-1].partition, records[-1].offset
+    there = world.bus.standing(world.topic, "gate", world.group)
+    assert (there.partition, there.committed) == (place, 0)
+    assert there.end > offset
+    assert member.commit({place: offset + 1})
+    assert world.bus.standing(world.topic, "gate", world.group).committed == offset + 1
+    assert world.bus.standing(world.topic, "gate", f"{world.group}.other").committed == 0
+    assert world.bus.standing(world.topic, "gate") == (place, there.end, 0)
+
+
 def test_topics_are_made_once(world: World) -> None:
     world.fill(("a", b"x"))
     world.bus.ensure_topics([TopicSpec(world.topic, retention_seconds=3600)])
