@@ -32,6 +32,7 @@ class Record:
     cosine_least: float
     pictures: int
     calibrated_on: int
+    kept_in_float: str
     made_by: str
 
 
@@ -66,7 +67,7 @@ def load(bundle: Bundle) -> tuple[ov.Model, Record]:
         record = Record(
             noted["origin"], float(noted["cosine_mean"]), float(noted["cosine_p05"]),
             float(noted["cosine_least"]), int(noted["pictures"]), int(noted["calibrated_on"]),
-            noted["made_by"],
+            noted["kept_in_float"], noted["made_by"],
         )  # fmt: skip
     except (RuntimeError, ValueError) as error:
         reason = str(error).strip().splitlines()[-1]

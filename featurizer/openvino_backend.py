@@ -145,6 +145,7 @@ def _convolution(weights: Weights, padding: str) -> Callable[[Node, str, str, in
             y = ops.group_convolution(x, kernel[:, None], [stride, stride], begin, end, [1, 1])
         else:
             y = ops.convolution(x, kernel, [stride, stride], begin, end, [1, 1])
+        y.set_friendly_name(conv)  # by which quantisation may pass it over
         return ops.add(y, bias[None, :, None, None])
 
     return convolution

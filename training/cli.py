@@ -233,7 +233,8 @@ def quantize(
     Console().print(
         f"cosine to float32 on {record.pictures} pictures held out: mean {record.cosine_mean:.4f}, "
         f"5th percentile {record.cosine_p05:.4f}, least {record.cosine_least:.4f}\n"
-        f"calibrated on {record.calibrated_on} pictures by {record.made_by}: {path}",
+        f"calibrated on {record.calibrated_on} pictures by {record.made_by}, kept in float32: "
+        f"{record.kept_in_float}: {path}",
         highlight=False,
     )
 
