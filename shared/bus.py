@@ -105,6 +105,18 @@ class Consumer(Protocol):
         Raises Transient if the bus does not answer.
         """
 
+    def note(self, notes: Mapping[Partition, str]) -> None:
+        """Leave a word beside the committed offset of each; an empty one, or a commit, removes it.
+
+        Nothing happens where the partitions are not ours any more. Raises Transient.
+        """
+
+    def committed(self, partitions: Collection[Partition]) -> dict[Partition, tuple[int, str]]:
+        """The offset that was committed last and the note beside it, where there is one.
+
+        Raises Transient.
+        """
+
     def rewind(self, partitions: Collection[Partition], *, to_beginning: bool = False) -> None:
         """Read again from the committed offsets (or from the beginning), where still assigned."""
 

@@ -48,9 +48,9 @@ class Computing:
         self._thread = ThreadPoolExecutor(1, f"{name}-stage")
         self._decoders = ThreadPoolExecutor(threads, f"{name}-decode") if threads else None
 
-    def item(self, record: Record) -> Item:
-        """The record, its decoding begun."""
-        if self._decoders is None:
+    def item(self, record: Record, *, ahead: bool = True) -> Item:
+        """The record, its decoding begun if it may run `ahead` of its turn."""
+        if self._decoders is None or not ahead:
             return Item(record, None)
         return Item(record, self._decoders.submit(self._decode, record))
 

@@ -10,6 +10,7 @@ from contextlib import suppress
 
 from shared import metrics
 from shared.bus import Consumer, Partition, Record, Stage
+from shared.caution import Caution
 from shared.computing import Computing, Item
 from shared.errors import Transient
 from shared.progress import Progress
@@ -27,9 +28,16 @@ class Inbound:
     """
 
     def __init__(
-        self, name: str, consumer: Consumer, stage: Stage, computing: Computing, progress: Progress
+        self,
+        name: str,
+        consumer: Consumer,
+        stage: Stage,
+        computing: Computing,
+        progress: Progress,
+        caution: Caution,
     ) -> None:
         self._name = name
+        self._caution = caution
         self._consumer = consumer
         self._stage = stage
         self._computing = computing
@@ -109,6 +117,7 @@ class Inbound:
             log.info("%s: lost %s", self._name, ", ".join(f"{t}/{n}" for t, n in sorted(lost)))
             self._drop(lost)
             self._progress.lose(lost)
+            self._caution.leave(lost)
         return lost
 
     def _poll(self, limit: int, timeout: float) -> list[Item]:
@@ -121,8 +130,17 @@ class Inbound:
         # set for a reason, such as a committed offset that retention has overtaken.
         self._to_rewind |= {record.partition for record in records} & lost
         kept = [record for record in records if record.partition not in lost]
+        try:
+            suspected = self._caution.enter(kept)
+        except Transient:
+            self._to_rewind |= {record.partition for record in kept}
+            raise
+        if suspected:  # polled in bulk: from now on one record is polled at a time
+            self._to_rewind |= suspected
+            kept = [record for record in kept if record.partition not in suspected]
         self._progress.poll(kept)
-        return [self._computing.item(record) for record in kept]
+        ahead = not self._caution.active
+        return [self._computing.item(record, ahead=ahead) for record in kept]
 
     def _drop(self, partitions: Collection[Partition]) -> None:
         for batch in self._batches:

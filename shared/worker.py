@@ -17,6 +17,7 @@ computation is forgotten after it.
     inbound.py    1, 2: batches from the bus     outbound.py  4: outputs until they are durable
     computing.py  3: decoding and the stage      progress.py  the offsets of each partition
     burial.py     dead letters                   patience.py  waiting and backing off
+    caution.py    records that kill the process
 """
 
 from __future__ import annotations
@@ -32,6 +33,7 @@ from dataclasses import dataclass
 from shared import metrics
 from shared.burial import Burial
 from shared.bus import Bus, Decode, Record, Stage
+from shared.caution import Caution
 from shared.computing import Computing, Item
 from shared.errors import CitywatchError, Fatal, OperatorError, StateLost, Transient
 from shared.inbound import Inbound
@@ -80,7 +82,10 @@ class Worker:
         self._consumer = bus.consumer(route.group, route.topics)
         self._progress = Progress()
         self._computing = Computing(name, stage, decode, self._progress, settings.decode_threads)
-        self._inbound = Inbound(name, self._consumer, stage, self._computing, self._progress)
+        self._caution = Caution(self._consumer, self._progress)
+        self._inbound = Inbound(
+            name, self._consumer, stage, self._computing, self._progress, self._caution
+        )
         timeout = settings.delivery_timeout_seconds
         self._patience = Patience(name, stop, timeout, self._stay_member, self.healthy)
         self._outbound = Outbound(bus, self._patience, timeout)
@@ -100,19 +105,30 @@ class Worker:
             self._finish()
         except (Undone, Transient) as error:
             log.warning("%s: stopping with work undone, to be repeated: %s", self._name, error)
+            self._survive()
         except Fatal:
             self._patience.ending()
             with suppress(CitywatchError):  # so that a restart begins after what is durable
                 self._settle(keep=0)
                 self._commit(now=True)
+            self._survive()
+            raise
+        except Exception:
+            self._survive()
             raise
         finally:
             self.healthy.clear()
             self._close()
 
+    def _survive(self) -> None:
+        """Whatever ends this life, it is no record that killed the process."""
+        with suppress(CitywatchError):
+            self._caution.survived()
+
     def _turn(self) -> None:
-        came = len(self._inbound) < 2 and self._fill(wait=not self._inbound)
-        if came and len(self._inbound) == 1:
+        hold = 1 if self._caution.active else 2
+        came = len(self._inbound) < hold and self._fill(wait=not self._inbound)
+        if came and len(self._inbound) < hold:
             return  # the next batch is filled, and its decoding begun, before this one's turn
         self._process(self._inbound.take())
         self._settle(keep=self._settings.in_flight)
@@ -135,16 +151,19 @@ class Worker:
                 self._patience.back_off(error)
         self._settle(keep=0)
         self._commit(now=True)
+        self._caution.survived()
         log.info("%s: everything in hand is sent and committed", self._name)
 
     def _fill(self, *, wait: bool) -> bool:
-        limit = 1 if self._progress.stepping else self._settings.max_records
+        stepping = self._progress.stepping or self._caution.active
+        limit = 1 if stepping else self._settings.max_records
         first = _IDLE_SECONDS if wait else 0.0
         return self._inbound.fill(limit, first, self._settings.max_wait_seconds)
 
     def _process(self, batch: Sequence[Item]) -> None:
         """Take one batch through the stage, once, and send what comes out."""
         records = [item.record for item in batch]
+        self._begin(records)
         computing = self._computing.submit(batch)
         while not wait([computing], SLICE).done:
             self._inbound.keep_alive()
@@ -166,6 +185,21 @@ class Worker:
         letters = [self._burial.letter(record, reason) for record, reason in result.refused]
         self._progress.bury(record for record, _ in result.refused)
         self._outbound.put([*letters, *result.outputs], self._progress.point(result.needed))
+
+    def _begin(self, records: Sequence[Record]) -> None:
+        """Leave a note of a record that may kill the process, or bury one that did."""
+        try:
+            if not records and not any(self._consumer.lag().values()):
+                self._caution.survived()
+            elif not records:
+                return
+            elif len(records) == 1 and not self._caution.begin(records[0]):
+                reason = "the process died each time this record alone was being processed"
+                self._outbound.put([self._burial.letter(records[0], reason)], {})
+                self._progress.bury(records)
+        except Transient:
+            self._inbound.read_again(records)
+            raise
 
     def _failed(self, records: Sequence[Record], error: Exception) -> None:
         """`process` failed: forget, rewind, go past this batch singly, bury what fails then.

@@ -168,6 +168,39 @@ class KafkaConsumer:
             self._stored.update(offsets)
             return True
 
+    def note(self, notes: Mapping[Partition, str]) -> None:
+        with self._lock, translated("leaving a note"):
+            client = self._client
+            if client is None or self._group is None or not notes:
+                return
+            if not notes.keys() <= self.assigned() - self._lost:
+                return
+            wanted = {}
+            for partition, note in notes.items():
+                place = TopicPartition(*partition)
+                at = self._committed(client, place)
+                if at is None:  # a new group begins at the beginning
+                    at = client.beginning_offsets([place], timeout_ms=_CALL_MS)[place]
+                wanted[place] = OffsetAndMetadata(at, note, -1)
+            try:
+                client.commit(wanted, timeout_ms=_CALL_MS)
+            except _REFUSED_COMMIT as error:
+                log.info("%s: a note was refused: %s", self._service, error)
+                return
+            self._stored.update({Partition(*p): kept.offset for p, kept in wanted.items()})
+
+    def committed(self, partitions: Collection[Partition]) -> dict[Partition, tuple[int, str]]:
+        with self._lock, translated("reading what was committed"):
+            client, found = self._client, {}
+            if client is None or self._group is None:
+                return {}
+            for partition in partitions:
+                place = TopicPartition(*partition)
+                kept = client.committed(place, metadata=True, timeout_ms=_CALL_MS)
+                if kept is not None:
+                    found[partition] = (kept.offset, kept.metadata or "")
+            return found
+
     def rewind(self, partitions: Collection[Partition], *, to_beginning: bool = False) -> None:
         """Takes effect at the next `poll`, so that it cannot fail while Kafka is away."""
         with self._lock:

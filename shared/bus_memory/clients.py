@@ -115,8 +115,23 @@ class MemoryConsumer:
             if not offsets.keys() <= self.positions.keys() - self._lost:
                 return False
             self._group.committed.update(offsets)
+            for partition in offsets:
+                self._group.notes.pop(partition, None)
             self._bus.changed.notify_all()
             return True
+
+    def note(self, notes: Mapping[Partition, str]) -> None:
+        with self._bus.changed:
+            if notes.keys() <= self.positions.keys() - self._lost:
+                for partition, note in notes.items():
+                    self._group.committed.setdefault(partition, self._bus.log(partition).base)
+                    self._group.notes[partition] = note
+
+    def committed(self, partitions: Collection[Partition]) -> dict[Partition, tuple[int, str]]:
+        with self._bus.changed:
+            group = self._group
+            there = group.committed.keys() & set(partitions)
+            return {p: (group.committed[p], group.notes.get(p, "")) for p in there}
 
     def rewind(self, partitions: Collection[Partition], *, to_beginning: bool = False) -> None:
         with self._bus.changed:

@@ -41,6 +41,7 @@ class Group:
     members: list[MemoryConsumer] = field(default_factory=list)
     committed: dict[Partition, int] = field(default_factory=dict)
     generation: int = 0
+    notes: dict[Partition, str] = field(default_factory=dict)
 
     def position(self, partition: Partition) -> int:
         """How far the members have read."""

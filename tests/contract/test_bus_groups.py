@@ -153,3 +153,24 @@ def test_keep_alive_holds_the_membership_without_reading(world: World) -> None:
         staying.result(SECONDS)
     poll_until([one, two], lambda: len(taken) >= 40, taken)
     assert len({(r.partition, r.offset) for r in taken}) == len(taken) == 40
+
+
+def test_a_note_lies_beside_the_commit_until_the_next_one(world: World) -> None:
+    world.fill(("camera", b"0"), ("camera", b"1"))
+    member = world.join()
+    (first, _) = take(member, 2)
+    place = first.partition
+    assert member.committed([place]) == {}
+    member.note({place: "trying:0:1"})
+    assert member.committed([place]) == {place: (0, "trying:0:1")}
+    member.close()
+    second = world.join()
+    assert [r.offset for r in take(second, 2)] == [0, 1], "a note moves nothing"
+    assert second.committed([place]) == {place: (0, "trying:0:1")}
+    assert second.commit({place: 1})
+    assert second.committed([place]) == {place: (1, "")}
+    second.note({place: "trying:1:1"})
+    second.note({place: ""})
+    assert second.committed([place]) == {place: (1, "")}
+    second.rewind({place})
+    assert [r.offset for r in take(second, 1)] == [1]

@@ -51,6 +51,12 @@ class ScriptedConsumer:
             self.changed.notify_all()
         return True
 
+    def note(self, notes: Mapping[Partition, str]) -> None:
+        pass
+
+    def committed(self, partitions: Collection[Partition]) -> dict[Partition, tuple[int, str]]:
+        return {}
+
     def rewind(self, partitions: Collection[Partition], *, to_beginning: bool = False) -> None:
         self.rewound.append(frozenset(partitions))
 
