@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 import json as jsonlib
-import threading
 import time
 import tomllib
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
 from itertools import islice
 from pathlib import Path
 from typing import Any
@@ -15,23 +13,20 @@ from typing import Any
 from rich.console import Console
 from rich.table import Table
 
-from citywatch.configuration import resolve, sections
+from citywatch.configuration import resolve
+from citywatch.deployment import deployment
 from citywatch.sources import cameras_of
 from ingest.addresses import Opened, has_credentials, kind_of
 from ingest.child import Child
 from ingest.pipe import Order, Parcel
 from ingest.recorder import FACTS, Recorder
 from ingest.settings import IngestSettings
-from shared.bus import Bus, Output
+from shared.bus import Output
 from shared.cameras import Camera
 from shared.codec import decode
-from shared.errors import InvalidInput, InvalidMessage, SourceError, Unavailable
+from shared.errors import InvalidInput, SourceError
 from shared.messages import Frame
-from shared.service import connect
-from shared.settings import Configuration, KafkaSettings
-from shared.topics import Topics
 
-_ANSWER_SECONDS = 5.0
 _PICTURES = 30
 
 
@@ -44,28 +39,28 @@ def add(tables: Sequence[dict[str, Any]], config: Path | None, settings: Sequenc
                 f"{camera.id}: put user and password into a file of the secrets folder, write "
                 "{secret} in their place, and name the file with --secret"
             )
-    with _bus(config, settings) as (bus, topics):
-        _send(bus, [Output(topics.cameras, c.id, c.to_json()) for c in cameras])
+    with deployment(config, settings) as there:
+        there.send([Output(there.topics.cameras, c.id, c.to_json()) for c in cameras])
     for camera in cameras:
         print(f"registered {camera.id}")
 
 
 def remove(ids: Sequence[str], config: Path | None, settings: Sequence[str]) -> None:
     """Publish removals; raises InvalidInput for a camera that is not registered."""
-    with _bus(config, settings) as (bus, topics):
-        known = {camera.id for camera in _registered(bus, topics)}
+    with deployment(config, settings) as there:
+        known = there.cameras()
         for name in ids:
             if name not in known:
                 raise InvalidInput(f"{name}: no such camera; see `citywatch cameras list`")
-        _send(bus, [Output(topics.cameras, name, None) for name in ids])
+        there.send([Output(there.topics.cameras, name, None) for name in ids])
     for name in ids:
         print(f"removed {name}")
 
 
 def list_all(json: bool, config: Path | None, settings: Sequence[str]) -> None:
     """Print what is registered, sorted by id."""
-    with _bus(config, settings) as (bus, topics):
-        cameras = sorted(_registered(bus, topics), key=lambda camera: camera.id)
+    with deployment(config, settings) as there:
+        cameras = sorted(there.cameras().values(), key=lambda camera: camera.id)
     if json:
         for camera in cameras:
             print(jsonlib.dumps(camera.model_dump(mode="json")))
@@ -92,51 +87,6 @@ def tables(file: Path) -> list[dict[str, Any]]:
     if not isinstance(found, list) or not found:
         raise InvalidInput(f"{file}: no [[cameras]] table in it")
     return found
-
-
-@contextmanager
-def _bus(config: Path | None, settings: Sequence[str]) -> Iterator[tuple[Bus, Topics]]:
-    configuration = Configuration(config, settings).refuse_unknown(*sections())
-    kafka = configuration.get(KafkaSettings)
-    bus = connect(kafka, None, _ANSWER_SECONDS, threading.Event())
-    assert bus is not None
-    try:
-        yield bus, Topics(kafka.prefix)
-    finally:
-        bus.close()
-
-
-def _send(bus: Bus, outputs: Sequence[Output]) -> None:
-    producer = bus.producer()
-    try:
-        for output in outputs:
-            producer.send(output)
-        for output, error in producer.flush(_ANSWER_SECONDS):
-            raise Unavailable(f"{output.key}: not registered: {error}")
-    finally:
-        producer.close()
-
-
-def _registered(bus: Bus, topics: Topics) -> list[Camera]:
-    """The cameras topic from its beginning to its present end; the newest of each id counts."""
-    consumer = bus.consumer(None, [topics.cameras], start="beginning")
-    newest: dict[str, bytes | None] = {}
-    try:
-        for _ in range(1000):
-            records = consumer.poll(1000, 1.0)
-            newest.update({record.key or "": record.value for record in records})
-            if not records and consumer.assigned() and not any(consumer.lag().values()):
-                break
-    finally:
-        consumer.close()
-    cameras = []
-    for value in newest.values():
-        if value is not None:
-            try:
-                cameras.append(Camera.from_json(value))
-            except InvalidMessage as error:
-                print(f"passed over: {error}")
-    return cameras
 
 
 def test(source: str, seconds: float, config: Path | None, settings: Sequence[str]) -> int:

@@ -12,6 +12,8 @@ from typing import Annotated
 
 import typer
 
+from citywatch.cli_dead_letters import letters
+from citywatch.options import Bundle, ConfigFile, Json, Overrides
 from shared.errors import CitywatchError
 
 app = typer.Typer(
@@ -23,19 +25,8 @@ app = typer.Typer(
 cameras = typer.Typer(no_args_is_help=True, help="The cameras of a deployment on Kafka.")
 config = typer.Typer(no_args_is_help=True, help="Settings.")
 app.add_typer(cameras, name="cameras")
+app.add_typer(letters, name="dead-letters")
 app.add_typer(config, name="config")
-
-ConfigFile = Annotated[
-    Path | None, typer.Option("--config", "-c", metavar="FILE", help="a citywatch.toml")
-]
-Overrides = Annotated[
-    list[str] | None,
-    typer.Option("--set", metavar="SECTION.KEY=VALUE", help="override one setting; repeatable"),
-]
-Bundle = Annotated[
-    Path | None, typer.Option(metavar="FOLDER", help="model bundle [default: models/street]")
-]
-Json = Annotated[bool, typer.Option("--json", help="one JSON object a line on standard output")]
 
 
 def _version(wanted: bool) -> None:

@@ -6,14 +6,16 @@ so one camera's records stay in order. One contract suite, `tests/contract/`, ru
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Literal, NamedTuple, Protocol
 
+from shared.errors import Transient
 from shared.topics import TopicSpec
 
 Headers = tuple[tuple[str, bytes], ...]
 Start = Literal["committed", "beginning", "end"]
+_POLL_SECONDS, _SILENT_POLLS = 0.2, 100  # then the bus does not answer
 
 
 class Partition(NamedTuple):
@@ -210,3 +212,21 @@ def dead_letter(topic: str, record: Record, reason: str) -> Output:
         ("source-offset", str(record.offset).encode()),
     )
     return Output(topic, record.key, record.value, record.headers + headers)
+
+
+def read_to_end(bus: Bus, topic: str) -> Iterator[Record]:
+    """All that a topic holds, from its beginning to where it ends by the time it is reached.
+
+    In order per partition. Raises Transient if the bus stops answering.
+    """
+    consumer = bus.consumer(None, [topic], start="beginning")
+    try:
+        silent = 0
+        while not consumer.assigned() or any(consumer.lag().values()):
+            if silent == _SILENT_POLLS:
+                raise Transient(f"the rest of {topic} does not come")
+            records = consumer.poll(1000, _POLL_SECONDS)
+            yield from records
+            silent = 0 if records else silent + 1
+    finally:
+        consumer.close()
