@@ -77,7 +77,8 @@ def table(claims: Sequence[dict[str, Any]]) -> str:
     """Markdown: medians, the spread of the rounds' ratios, where and when."""
     lines = [
         f"Measured {date.today().isoformat()} on {_machine()}; {_versions()}. Medians; in brackets "
-        "the least and the largest ratio of a round.", "",
+        "the least and the largest ratio of a round. Load of the machine before each script: "
+        f"{_loads(claims)}.", "",
         "| claim | ours | peer | ratio | target | unit | rounds |",
         "| --- | ---: | ---: | ---: | ---: | --- | ---: |",
     ]  # fmt: skip
@@ -95,6 +96,11 @@ def table(claims: Sequence[dict[str, Any]]) -> str:
             f"{claim['runs']} |"
         )
     return "\n".join(lines)
+
+
+def _loads(claims: Sequence[dict[str, Any]]) -> str:
+    loads = [claim["load_before"] for claim in claims if "load_before" in claim]
+    return f"{min(loads):g} to {max(loads):g}" if loads else "not noted"
 
 
 def _machine() -> str:

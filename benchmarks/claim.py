@@ -3,12 +3,17 @@
 from __future__ import annotations
 
 import json
+import os
 import statistics
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 Rounds = dict[str, list[float]]
+LOAD_BEFORE = round(os.getloadavg()[0], 1)
+"""What else the machine was doing as this process began: above 0.5, and figures are of little use
+beyond their ratios; above its cores, not even those.
+"""
 
 
 @dataclass(frozen=True)
@@ -50,6 +55,7 @@ class Claim:
             "ours_range": [_short(min(self.ours)), _short(max(self.ours))],
             "ratio_range": [_short(min(pairs)), _short(max(pairs))] if pairs else None,
             "note": self.note,
+            "load_before": LOAD_BEFORE,
         }
 
 
