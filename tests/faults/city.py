@@ -16,6 +16,7 @@ from shared.bundle import Bundle
 from shared.bus import Output
 from shared.bus_kafka import KafkaBus
 from shared.cameras import Camera
+from shared.errors import Transient
 from shared.settings import Configuration, KafkaSettings
 from shared.topics import Topics
 from tests.faults.plan import SERVICES, Fault
@@ -80,7 +81,7 @@ class City:
         for server in (self.kafka, self.redis):
             server.wait_ready()
         self._bus = KafkaBus(self.settings)
-        self._bus.ensure_topics(self.topics.specs(self.lane))
+        _patiently(lambda: self.bus.ensure_topics(self.topics.specs(self.lane)))
         for service in SERVICES:
             for number in range(self._replicas):
                 broken = ["tests.faults.broken"] if self._broken and service != "ingest" else []
@@ -226,14 +227,34 @@ class City:
         self._later.append(Later(time.monotonic() + seconds, what))
 
     def _send(self, outputs: Iterable[Output]) -> None:
-        producer = self.bus.producer()
+        kept = list(outputs)
+
+        def work() -> None:
+            producer = self.bus.producer()
+            try:
+                for output in kept:
+                    producer.send(output)
+                left = producer.flush(_SEND_SECONDS)
+            finally:
+                producer.close()
+            if left:
+                raise left[0][1]
+
+        _patiently(work)
+
+
+def _patiently(work: Callable[[], None]) -> None:
+    """Do it as soon as Kafka answers: on a busy machine it may miss its own heartbeats."""
+    until = time.monotonic() + 2 * _SEND_SECONDS
+    while True:
         try:
-            for output in outputs:
-                producer.send(output)
-            left = producer.flush(_SEND_SECONDS)
-            assert not left, f"not sent: {left[0]}"
-        finally:
-            producer.close()
+            work()
+        except Transient:
+            if time.monotonic() > until:
+                raise
+            time.sleep(0.5)
+        else:
+            return
 
 
 def _up(server: Process) -> None:

@@ -45,7 +45,7 @@ class TestOnKafka:
     def test_a_worker_that_commits_too_early_is_found_out(self) -> None:
         code, found, said = chaos(
             "--broken", "--targets", "featurizer", "--actions", "KILL", "--kills", "2",
-            "--interval", "3", "--cameras", "2",
+            "--interval", "8", "--cameras", "2", "--replicas", "1",
         )  # fmt: skip
         assert code == 1, said
         assert found["missing"] > 0
