@@ -15,8 +15,8 @@ from tests.support.bundles import write_bundle
 
 COMMANDS = (
     "demo", "watch", "serve", "doctor", "subscribe", "run", "cameras list", "cameras add",
-    "cameras remove", "cameras import", "cameras test", "config show", "dead-letters list",
-    "dead-letters show", "dead-letters redrive",
+    "cameras remove", "cameras import", "cameras test", "config show", "backfill",
+    "dead-letters list", "dead-letters show", "dead-letters redrive",
 )  # fmt: skip
 
 
