@@ -86,5 +86,4 @@ def test_recovery_is_when_every_live_camera_shows_what_came_after() -> None:
         Record(place, 0, "a", b"poison"),
         *records(end(20, camera_id="a")),
     ]  # fmt: skip
-    assert recovery(log, 11) == 4
-    assert recovery(log, 13.5) is None
+    assert recovery(log, [11, 13.5]) == [4, None]

@@ -78,26 +78,30 @@ def judge(
         incidents_expected=len(due),
         incidents_lost=len(due.keys() - events.keys()),
         incidents_repeated=len(events.keys() - due.keys()) + conflicting,
-        recovery=[recovery(logs.predictions, at) for at in struck_at],
+        recovery=recovery(logs.predictions, struck_at),
         broken=[*broken_promises(logs, rules), *_short_gaps(logs.frames)],
     )
 
 
-def recovery(predictions: Iterable[Record], struck_at: float) -> float | None:
-    """Seconds from a fault until pictures taken after it had come through, of every live camera.
+def recovery(predictions: Iterable[Record], struck_at: Sequence[float]) -> list[float | None]:
+    """Seconds from each fault until pictures taken after it had come through, of every live camera.
 
     None if some camera's never did.
     """
-    moment = struck_at * NANOSECONDS
-    back: dict[str, float] = {}
-    cameras = set()
-    for record, message in _read(predictions, Prediction, EndOfStream):
-        if not isinstance(message, Prediction) or not Session.parse(message.session).live:
-            continue
-        cameras.add(message.camera_id)
-        if message.ended_at > moment and message.camera_id not in back:
-            back[message.camera_id] = record.timestamp / 1000
-    return max(back.values()) - struck_at if back.keys() == cameras and back else None
+    arrivals: defaultdict[str, list[tuple[int, float]]] = defaultdict(list)
+    for record, message in _read(predictions, Prediction):
+        if Session.parse(message.session).live:
+            arrivals[message.camera_id].append((message.ended_at, record.timestamp / 1000))
+
+    def after(moment: float) -> float | None:
+        back = [
+            next((came for ended_at, came in some if ended_at > moment * NANOSECONDS), None)
+            for some in arrivals.values()
+        ]
+        known = [came for came in back if came is not None]
+        return max(known) - moment if known and len(known) == len(back) else None
+
+    return [after(moment) for moment in struck_at]
 
 
 def _read(records: Iterable[Record], *kinds: type[Any]) -> Iterable[tuple[Record, Any]]:
