@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import json
+import re
 
 import pytest
 import yaml
 
+from citywatch.configuration import sections
+from shared.topics import HOUR, Topics
 from tests.support.deployment import (
     DASHBOARD,
     PROMETHEUS,
@@ -34,6 +37,39 @@ def test_rules_ask_for_metrics_that_exist() -> None:
         assert names <= defined_names(), rule["alert"]
         assert names or "up{" in rule["expr"]
         assert rule["labels"]["severity"] in ("warning", "critical")
+
+
+def test_every_alert_has_an_entry_in_the_runbook() -> None:
+    page = (ROOT / "docs/operations.md").read_text()
+    runbook = page[page.index("## Runbook") :]
+    headings = re.findall(r"^### (\w+)$", runbook, re.MULTILINE)
+    assert headings == [rule["alert"] for rule in rules()]
+    for rule in rules():
+        url = rule["annotations"]["runbook_url"]
+        assert url == f"docs/operations.md#{rule['alert'].lower()}"
+
+
+def test_operations_speak_of_what_exists() -> None:
+    page = (ROOT / "docs/operations.md").read_text()
+    names = defined_names() | {name.removesuffix("_bucket") for name in defined_names()}
+    assert metric_names(page) - names == set()
+    known = {f"{kind.section}.{key}" for kind in sections() for key in kind.model_fields}
+    prefixes = "|".join(kind.section for kind in sections())
+    assert set(re.findall(rf"`((?:{prefixes})\.\w+)", page)) - known == set()
+    anchors = {h.lower() for h in re.findall(r"^#+ (\w+)$", page, re.MULTILINE)}
+    assert set(re.findall(r"\(#(\w+)\)", page)) <= anchors
+
+
+def test_operations_state_each_topic_as_it_is_made() -> None:
+    page = (ROOT / "docs/operations.md").read_text()
+    cells = [line.strip("| ").split(" | ") for line in page.splitlines() if "| `citywatch." in line]
+    rows = {name.strip("`"): (kept, size) for name, kept, size, *_ in cells}
+    for spec in Topics().specs("<lane>"):
+        hours = spec.retention_seconds // HOUR
+        kept = f"{hours} h" if hours < 24 else f"{hours // 24} days"
+        wanted = "compacted" if spec.compacted else kept
+        assert rows.pop(spec.name) == (wanted, f"{spec.max_message_bytes >> 20} MiB")
+    assert rows == {}
 
 
 def test_rules_know_every_service() -> None:
