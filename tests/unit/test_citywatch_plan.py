@@ -87,7 +87,11 @@ def test_the_command_reads_the_shipped_profile() -> None:
 
 @pytest.mark.parametrize(
     ("text", "reason"),
-    [("machine = ", "Invalid value"), ('machine = "m"', "measured: Field required"), ("x = 1", "machine")],
+    [
+        ("machine = ", "Invalid value"),
+        ('machine = "m"', "measured: Field required"),
+        ("x = 1", "machine"),
+    ],
 )
 def test_a_wrong_profile_is_refused(tmp_path: Path, text: str, reason: str) -> None:
     path = tmp_path / "profile.toml"
