@@ -66,7 +66,7 @@ class City:
             "CITYWATCH_FEATURIZER_THREADS": "1",
         }
         if broken:  # what is committed too early stays unsent for longer, so that it shows
-            environment["CITYWATCH_KAFKA_LINGER_MS"] = "1500"
+            environment["CITYWATCH_KAFKA_LINGER_MS"] = "4000"  # longer than what is pinned anyway
         self.settings = Configuration(environment=environment).get(KafkaSettings)
         self.services = Replicas(environment, folder)
         self._replicas = replicas
