@@ -17,12 +17,15 @@ CYCLE = (NORMAL, "fighting", "assault", NORMAL, "explosion", "road_accident")
 KEPT_SEEDS = frozenset({5, 11, 23, 42})
 """Streets of `citywatch demo`: never learnt from, so that the demo shows recognition."""
 
-_TRAINING_STYLES = tuple(style for style in STYLES if style != HELD_OUT_STYLE)
+TRAINING_STYLES = tuple(style for style in STYLES if style != HELD_OUT_STYLE)
+HELD_OUT_STYLES = (HELD_OUT_STYLE,)
+"""How no training scene is drawn: is the act recognised, or the drawing?"""
+
 _ACTS = {label.replace(" ", "_"): act for act, label in ABNORMAL.items()}
 
 
 def scenes(
-    count: int, first_seed: int = 0, seconds: float = 10.0, styles: Sequence[int] = _TRAINING_STYLES
+    count: int, first_seed: int = 0, seconds: float = 10.0, styles: Sequence[int] = TRAINING_STYLES
 ) -> list[Clip]:
     """Up to `count` scenes of `seconds` each; split them by group, which is the seed.
 
@@ -37,7 +40,7 @@ def scenes(
     ]
 
 
-def scene(label: str, seed: int, seconds: float, styles: Sequence[int] = _TRAINING_STYLES) -> Clip:
+def scene(label: str, seed: int, seconds: float, styles: Sequence[int] = TRAINING_STYLES) -> Clip:
     """One scene of one label."""
     random = np.random.default_rng([seed, 0xD4])
     start = float(random.uniform(0.3, 0.5)) * seconds

@@ -53,7 +53,9 @@ class Experiment(_Part):
     name: Annotated[str, Field(pattern=r"^[A-Za-z0-9._-]+$")]
     seed: int = 0
     folds: int = Field(5, ge=2, description="for thresholds and validation, by group")
-    train_stride: int = Field(5, ge=1, description="steps between windows in training")
+    validation: float = Field(
+        0.0, ge=0, le=0.5, description="share of the clips, in whole groups, that choose the epoch"
+    )
     footage: tuple[Footage, ...] = ()
     drawn: tuple[Drawn, ...] = ()
     teacher: TeacherWeights

@@ -40,7 +40,6 @@ class HeadRecipe(BaseModel):
     weight_decay: float = Field(1e-2, ge=0)
     label_smoothing: float = Field(0.05, ge=0, lt=1)
     dropout: float = Field(0.5, ge=0, lt=1)
-    noise: float = Field(0.0, ge=0, description="added to standardised inputs")
 
 
 def window_weights(
@@ -115,8 +114,6 @@ def fit(
         w[chosen] = torch.from_numpy(window_weights(targets[chosen], clips[chosen], labels))
         for rows in torch.split(torch.from_numpy(chosen), recipe.batch):
             batch = x[rows].float().to(device)
-            if recipe.noise:
-                batch = batch + recipe.noise * torch.randn_like(batch) * _scale(network)
             logits = network(batch)[0]
             loss = _loss(logits, y[rows].to(device), w[rows].to(device), recipe.label_smoothing)
             optimiser.zero_grad()
@@ -191,9 +188,3 @@ def _standardise(network: nn.Module, vectors: Vectors) -> None:
     sample = flat[::count].astype(np.float32)
     network.mean.copy_(torch.from_numpy(sample.mean(0)))  # type: ignore[operator]
     network.scale.copy_(torch.from_numpy(sample.std(0) + 1e-2))  # type: ignore[operator]
-
-
-def _scale(network: nn.Module) -> Tensor:
-    scale = network.scale
-    assert isinstance(scale, Tensor)
-    return scale

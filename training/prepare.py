@@ -36,7 +36,7 @@ def prepare(
     check_manifest_splits(clips)
     manifest.write(out / manifest.FILE_NAME, clips)
     console.print(f"{out / manifest.FILE_NAME}: {len(clips)} videos")
-    found = leaks(clips) if check and layout != "drawn" else []
+    found = leaks(clips) if check and not layout.startswith("drawn") else []
     across = [pair for pair in found if not pair.same_group]
     for pair in across:
         console.print(f"{pair.kind}: {pair.first} ~ {pair.second} ({pair.bits:.1f} bits)")
@@ -48,10 +48,11 @@ def prepare(
 
 def clips_of(layout: str, source: str, lists: Path | None, seed: int) -> list[Clip]:
     """The clips of a data set."""
-    if layout == "drawn":
+    if layout in {"drawn", "drawn-held-out"}:
         if not source.isdecimal():
-            raise InvalidInput(f"drawn: how many scenes? {source!r} is not a number")
-        return drawn.scenes(int(source), seed)
+            raise InvalidInput(f"{layout}: how many scenes? {source!r} is not a number")
+        styles = drawn.TRAINING_STYLES if layout == "drawn" else drawn.HELD_OUT_STYLES
+        return drawn.scenes(int(source), seed, styles=styles)
     root = Path(source)
     if layout == "folders":
         return layouts.folders(root)
@@ -62,7 +63,7 @@ def clips_of(layout: str, source: str, lists: Path | None, seed: int) -> list[Cl
     readers = {"ucsd": layouts.ucsd, "avenue": layouts.avenue, "umn": layouts.umn}
     if layout not in readers:
         raise InvalidInput(f"layout {layout!r} is none of folders, ucf-crime, ucf-crime-1..4, "
-                           "ucsd, avenue, umn, drawn")  # fmt: skip
+                           "ucsd, avenue, umn, drawn, drawn-held-out")  # fmt: skip
     return readers[layout](root)
 
 

@@ -31,6 +31,22 @@ def clip_scores(
     return scores
 
 
+def sustained(
+    probabilities: Probabilities, windows: Windows, clips: int, count: int
+) -> Probabilities:
+    """(W, L) of windows to (C, L): the largest score that `count` windows in a row reach.
+
+    It is what an incident needs, which opens after some time above its threshold. Of a clip with
+    fewer windows, all of them count.
+    """
+    scores = np.zeros((clips, probabilities.shape[1]), np.float32)
+    for clip in np.unique(windows.clip):
+        own = probabilities[windows.clip == clip]
+        runs = np.lib.stride_tricks.sliding_window_view(own, min(count, len(own)), axis=0)
+        scores[clip] = runs.min(axis=-1).max(axis=0)
+    return scores
+
+
 def decide(scores: Probabilities, labels: Sequence[Label]) -> npt.NDArray[np.intp]:
     """(C, L) scores to (C,) labels: the highest that reaches its open_score, else normal."""
     names = [label.name for label in labels]

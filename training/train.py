@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -30,13 +31,13 @@ from training.distil import changes, distil, examples
 from training.experiment import Experiment
 from training.export import export
 from training.features import Cache, Track
-from training.fit import Probabilities, fit, predict
+from training.fit import Probabilities, fit, predict, window_weights
 from training.footage import gather
 from training.manifest import Clip
 from training.recordings import Recordings
 from training.runs import Run
-from training.scores import alarming, clip_scores, decide
-from training.splits import Fold, group_folds
+from training.scores import alarming, clip_scores, decide, sustained
+from training.splits import Fold, group_folds, hold_out
 from training.thresholds import with_thresholds
 from training.truth import events_of
 from training.windows import Windows, cut, targets
@@ -58,6 +59,14 @@ def train(experiment: Experiment, folder: Path, cache: Path, console: Console) -
     run = Run(folder, "train", experiment, experiment.seed)
     learnt, backbone, report = learnable(experiment, folder, cache, console)
     held_out = _held_out(experiment, learnt, console)
+    np.savez(
+        folder / "held_out.npz",
+        probabilities=held_out,
+        clip=learnt.windows.clip,
+        shown=learnt.shown,
+        truth=_truth(experiment, learnt.clips),
+        drawn=[clip.drawn for clip in learnt.clips],
+    )
     numbers, labels = _numbers(experiment, learnt, held_out)
     console.print("the head that ships, from all clips")
     head = _fit(experiment, learnt, np.arange(len(learnt.clips)))
@@ -147,18 +156,27 @@ def prepare(experiment: Experiment, clips: Sequence[Clip], tracks: Sequence[Trac
 
 
 def _fit(experiment: Experiment, learnt: Learnt, clips: npt.NDArray[np.intp]) -> nn.Module:
-    """A head that learns from the given clips."""
-    rows = np.flatnonzero(np.isin(learnt.windows.clip, clips) & (learnt.shown >= 0))
+    """A head that learns from the given clips; some of them may only choose the epoch."""
     labels = len(experiment.labels)
-    windows = learnt.windows.take(rows)
-    return fit(
-        windows.vectors(learnt.tracks),
-        learnt.shown[rows],
-        windows.clip,
-        labels,
-        experiment.head,
-        experiment.seed,
-    )
+    validation = None
+    if experiment.validation:
+        names = [learnt.clips[i].label for i in clips]
+        groups = [learnt.clips[i].group for i in clips]
+        inner = hold_out(names, groups, experiment.validation, experiment.seed)
+        windows, shown = _shown(learnt, clips[inner.test])
+        weights = window_weights(shown, windows.clip, labels)
+        validation = (windows.vectors(learnt.tracks), shown, weights)
+        clips = clips[inner.train]
+    windows, shown = _shown(learnt, clips)
+    vectors = windows.vectors(learnt.tracks)
+    recipe, seed = experiment.head, experiment.seed
+    return fit(vectors, shown, windows.clip, labels, recipe, seed, validation)
+
+
+def _shown(learnt: Learnt, clips: npt.NDArray[np.intp]) -> tuple[Windows, npt.NDArray[np.intp]]:
+    """The windows of the clips of which it is known what they show, and that."""
+    rows = np.flatnonzero(np.isin(learnt.windows.clip, clips) & (learnt.shown >= 0))
+    return learnt.windows.take(rows), learnt.shown[rows]
 
 
 def _held_out(experiment: Experiment, learnt: Learnt, console: Console) -> Probabilities:
@@ -178,11 +196,17 @@ def _numbers(
     """Held-out metrics over real, drawn and all clips, and the labels with their thresholds."""
     clips, names = learnt.clips, experiment.label_names
     scores = clip_scores(probabilities, learnt.windows, len(clips), names)
+    in_a_row = 1 + math.ceil(
+        experiment.incidents.open_after_seconds
+        * experiment.input.fps
+        / experiment.classifier.stride
+    )
+    lasting = sustained(probabilities, learnt.windows, len(clips), in_a_row)
     truth = _truth(experiment, clips)
     answers = np.zeros(len(clips), np.intp)
     for fold in learnt.folds:  # each fold is decided at the thresholds of the others
-        labels = with_thresholds(experiment.labels, scores[fold.train], truth[fold.train])
-        answers[fold.test] = decide(scores[fold.test], labels)
+        labels = with_thresholds(experiment.labels, lasting[fold.train], truth[fold.train])
+        answers[fold.test] = decide(lasting[fold.test], labels)
     drawn = np.array([clip.drawn for clip in clips])
     groups = [clip.group for clip in clips]
     numbers: dict[str, Any] = {}
@@ -196,7 +220,7 @@ def _numbers(
             flags, values = (truth == column)[rows], scores[rows, column]
             own = [groups[i] for i in rows]
             numbers[name]["fighting_auc"] = interval(own, of_rows(metrics.auc, flags, values))
-    labels = with_thresholds(experiment.labels, scores, truth)
+    labels = with_thresholds(experiment.labels, lasting, truth)
     numbers["quiet"] = _quiet(experiment, learnt, probabilities, scores, labels)
     return numbers, labels
 

@@ -12,15 +12,20 @@ LABELS = (
 
 
 def test_between_two_heaps_lies_the_middle_of_the_gap() -> None:
-    scores = np.array([0.1, 0.2, 0.2, 0.7, 0.8, 0.9])
-    assert choose(scores, np.array([0, 0, 0, 1, 1, 1], bool)) == 0.45
+    scores = np.array([0.1, 0.3, 0.4, 0.8, 0.8, 0.9])
+    assert choose(scores, np.array([0, 0, 0, 1, 1, 1], bool)) == 0.6
+
+
+def test_no_incident_opens_below_one_half() -> None:
+    scores = np.array([0.1, 0.2, 0.2, 0.4, 0.5, 0.6])
+    assert choose(scores, np.array([0, 0, 0, 1, 1, 1], bool)) == 0.5
 
 
 def test_a_false_alarm_costs_more_than_a_miss() -> None:
-    scores = np.array([0.2, 0.3, 0.6, 0.5, 0.8, 0.9])  # one normal clip at 0.6, a fight at 0.5
+    scores = np.array([0.2, 0.3, 0.7, 0.6, 0.8, 0.9])  # one normal clip at 0.7, a fight at 0.6
     truth = np.array([0, 0, 0, 1, 1, 1], bool)
-    assert 0.6 < choose(scores, truth) < 0.8
-    assert choose(scores, truth, quiet=0.5) < 0.5
+    assert 0.7 < choose(scores, truth) < 0.8
+    assert choose(scores, truth, quiet=0.5) < 0.6
 
 
 def test_a_label_without_examples_keeps_to_the_middle() -> None:

@@ -3,7 +3,7 @@ import numpy as np
 from shared.bundle import Classifier
 from training.events import Event
 from training.features import Track
-from training.scores import clip_scores, frame_scores
+from training.scores import clip_scores, frame_scores, sustained
 from training.windows import cut, targets
 
 NAMES = ("fighting", "normal")
@@ -71,3 +71,13 @@ def test_a_frame_has_the_score_of_the_newest_window_that_covers_it() -> None:
     scores = frame_scores(probabilities, windows, track, 0, NAMES)
     assert np.allclose(scores[:5], 0.2) and np.allclose(scores[5:10], 0.9)
     assert np.allclose(scores[10:40], 0.4) and np.allclose(scores[40:], 0)
+
+
+def test_what_lasts_is_what_several_windows_in_a_row_reach() -> None:
+    windows = cut([_track(list(range(60))), _track(list(range(12)))], RULES)
+    score = np.array([0.9, 0.2, 0.6, 0.7, 0.8, 0.1, 0.3, 0.95], np.float32)
+    assert len(windows) == len(score)
+    probabilities = np.stack([score, 1 - score], axis=1)
+    lasting = sustained(probabilities, windows, 2, 3)
+    assert lasting[0, 0] == np.float32(0.6)  # 0.6, 0.7, 0.8; the lone 0.9 does not count
+    assert lasting[1, 0] == np.float32(0.95)  # one window only
