@@ -53,7 +53,8 @@ def prepare(
     layout: Annotated[
         str,
         typer.Argument(
-            help="folders (LABEL/VIDEO), ucf-crime, ucf-crime-1..4, ucsd, avenue, umn, drawn, drawn-held-out"
+            help="folders (LABEL/VIDEO), ucf-crime, ucf-crime-1..4, ucsd, avenue, umn, drawn, "
+            "drawn-held-out"
         ),
     ],
     source: Annotated[

@@ -6,6 +6,8 @@ whatever is measured with it is labelled as a reproduction (EVALUATION 9).
 
 from __future__ import annotations
 
+import warnings
+from collections import Counter
 from collections.abc import Sequence
 from typing import NamedTuple
 
@@ -32,8 +34,13 @@ def group_folds(
     """Folds by group, the labels' shares about equal in each."""
     if len(set(groups)) < folds:
         raise InvalidInput(f"{folds} folds need {folds} groups, there are {len(set(groups))}")
+    label, count = Counter(labels).most_common(1)[0]
+    if count < folds:
+        raise InvalidInput(f"{folds} folds need {folds} clips of a label, {label} has {count}")
     splitter = StratifiedGroupKFold(folds, shuffle=True, random_state=seed)
-    result = [Fold(*pair) for pair in splitter.split(np.zeros(len(labels)), labels, groups)]
+    with warnings.catch_warnings():  # a rare label is absent from some folds: so be it
+        warnings.filterwarnings("ignore", message="The least populated class")
+        result = [Fold(*pair) for pair in splitter.split(np.zeros(len(labels)), labels, groups)]
     for fold in result:
         check_disjoint(groups, fold.train, fold.test)
     return result

@@ -24,7 +24,7 @@ pytestmark = pytest.mark.timeout(300)  # the first test trains for all
 TOML = """
 name = "tiny"
 folds = 2
-validation = 0.3
+validation = 0.5
 
 [teacher]
 path = "teacher.pth"

@@ -48,6 +48,13 @@ def test_too_few_groups_are_refused() -> None:
         group_folds(["a", "b"] * 5, ["x", "y"] * 5)
 
 
+def test_too_few_clips_are_refused_and_a_rare_label_is_not() -> None:
+    with pytest.raises(InvalidInput, match="3 folds need 3 clips of a label, a has 2"):
+        group_folds(["a", "a", "b"], ["x", "y", "z"], 3)
+    folds = group_folds(["a"] * 6 + ["b"], [f"g{i}" for i in range(7)], 3)
+    assert sum(len(fold.test) for fold in folds) == 7
+
+
 def test_hold_out_takes_whole_groups_of_about_the_share() -> None:
     labels, groups = ["a", "b"] * 50, [f"g{i // 4}" for i in range(100)]
     fold = hold_out(labels, groups, 0.2)
