@@ -76,18 +76,24 @@ class Hit:
 
 
 class Referee:
-    """Holds incidents against the script. A hit opens in [onset, offset + grace], once."""
+    """Holds incidents against the script. A hit is raised in [onset, offset + grace], once.
 
-    def __init__(self, events: Sequence[Event], tally: Tally) -> None:
+    An incident is raised when its score has stayed up for `open_after` seconds; it starts when
+    the score rose.
+    """
+
+    def __init__(self, events: Sequence[Event], tally: Tally, open_after: float = 0.0) -> None:
         self.events = events
         self._tally = tally
+        self._open_after = open_after
         self.hits: dict[str, Hit] = {}
 
     def take(self, seen: Seen) -> None:
         """Note when each incident opened and when it was heard of, since the first frame."""
         if isinstance(seen, IncidentData) and seen.id not in self.hits:
             origin = self._tally.cameras[seen.camera_id].begun_at / NANOSECONDS
-            self.hits[seen.id] = Hit(seen, seen.started_at - origin, time.time() - origin)
+            raised = seen.started_at - origin + self._open_after
+            self.hits[seen.id] = Hit(seen, raised, time.time() - origin)
 
     def tick(self) -> None:
         """Nothing to do between messages."""
@@ -133,6 +139,7 @@ def demo(bundle: Path | None, settings: Sequence[str]) -> int:
             for act, onset, offset in scene.events
         ],
         tally,
+        model.description.incidents.open_after_seconds,
     )
     stop = stop_on_signals()
     house = Standalone(configuration, lane, cameras)

@@ -99,7 +99,7 @@ def test_the_password_is_needed_and_never_logged(
     half = {"bootstrap_servers": kafka, "security_protocol": "SASL_PLAINTEXT", "username": "eve"}
     with pytest.raises(InvalidSettings, match="CITYWATCH_KAFKA_PASSWORD"):
         KafkaBus(KafkaSettings(**half))
-    with caplog.at_level(logging.DEBUG):
+    with caplog.at_level(logging.DEBUG), caplog.at_level(logging.DEBUG, logger="kafka"):
         bus = KafkaBus(KafkaSettings(**half, password="open-sesame"))
         with pytest.raises((OperatorError, Transient)):
             bus.ensure_topics([])
