@@ -140,6 +140,12 @@ def evaluate(
     from training.reporting import evaluate as run
 
     metrics = run(bundle, data, out, positive, quiet or [], cache)
+    learnt = metrics["data"]["learnt_from"]
+    if learnt:
+        Console().print(
+            f"The bundle has learnt from {learnt} of these clips: the numbers say how well it "
+            "remembers, not how well it recognises."
+        )
     _print_clip(metrics)
     Console().print(f"{out / 'metrics.json'}, {out / 'report.html'}")
 

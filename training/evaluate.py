@@ -14,7 +14,7 @@ import numpy as np
 
 from shared.bundle import NORMAL
 from shared.errors import InvalidInput
-from training import metrics
+from training import learnt, metrics
 from training.bootstrap import Interval, Statistic, interval, of_rows
 from training.events import Event, Outcome, delay_metrics, join, match
 from training.scored import Scored
@@ -45,6 +45,7 @@ def _data(scored: Scored) -> dict[str, Any]:
     return {
         "clips": counts,
         "groups": len(set(scored.groups)),
+        "learnt_from": learnt.known(scored.bundle.folder, scored.clips),
         "drawn": sum(clip.drawn for clip in scored.clips),
         "hours": scored.hours,
         "windows": len(windows),

@@ -30,6 +30,9 @@ class Footage(_Part):
     label: str | None = None
     one_group: bool = False
     every: int = Field(1, ge=1, description="take every n-th clip")
+    disturbed: int = Field(
+        0, ge=0, le=4, description="copies of each clip, shaken, flickering, in rain or panned"
+    )
 
 
 class Drawn(_Part):

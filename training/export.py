@@ -13,6 +13,7 @@ from classifier.network import save_classifier
 from featurizer.mobilenetv2 import MobileNetV2, save_backbone
 from shared.bundle import Bundle, Description
 from shared.errors import InvalidInput
+from training import learnt
 
 
 def export(
@@ -46,7 +47,7 @@ def _line(key: str, value: Any) -> str:
 LARGEST = 12_000_000
 """Bytes of a whole bundle folder."""
 
-_PARTS = ("bundle.toml", "backbone.safetensors", "classifier.safetensors")
+_PARTS = ("bundle.toml", "backbone.safetensors", "classifier.safetensors", learnt.FILE_NAME)
 
 
 def ship(run: Path, out: Path) -> tuple[Bundle, int]:

@@ -79,12 +79,12 @@ class Cache:
         return made
 
     def tracks(
-        self, clips: Sequence[Clip], extract: Extract, disturbance: str = "plain"
+        self, clips: Sequence[Clip], extract: Extract, disturbance: str | None = None
     ) -> list[Track]:
-        """The tracks of all clips, with a progress bar."""
+        """The tracks of all clips, with a progress bar; each disturbed as it says, or all alike."""
         return [
-            self.track(clip, extract, disturbance)
-            for clip in progress(clips, description=f"features, {disturbance}", transient=True)
+            self.track(clip, extract, disturbance or clip.disturbance)
+            for clip in progress(clips, description="features", transient=True)
         ]
 
 

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 from shared.errors import InvalidInput
 from training import drawn, manifest
 from training.experiment import Experiment, Footage
 from training.manifest import Clip
+
+COPIES = ("shake", "flicker", "rain", "pan")
+"""Disturbances that training copies have, in turn. Lost pictures give missing steps, no others."""
 
 VIDEOS = frozenset({".avi", ".mp4", ".mkv", ".mov", ".mpg", ".webm"})
 
@@ -24,10 +28,21 @@ def gather(experiment: Experiment) -> list[Clip]:
 
 
 def of(footage: Footage) -> list[Clip]:
-    """The clips of one table of the experiment."""
+    """The clips of one table of the experiment, then their disturbed copies.
+
+    Both labels must be disturbed alike, or a camera that shakes would come to mean normal.
+    """
     if footage.label is None:
-        return manifest.read(footage.path)[:: footage.every]
-    return videos(footage.path, footage.label, one_group=footage.one_group)[:: footage.every]
+        clips = manifest.read(footage.path)
+    else:
+        clips = videos(footage.path, footage.label, one_group=footage.one_group)
+    clips = clips[:: footage.every]
+    copies = [
+        replace(clip, name=f"{clip.name}, {name}", disturbance=name)
+        for number, clip in enumerate(clips)
+        for name in (COPIES * 2)[number % len(COPIES) :][: footage.disturbed]
+    ]
+    return clips + copies
 
 
 def videos(path: Path, label: str, *, one_group: bool = False) -> list[Clip]:

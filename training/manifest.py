@@ -23,7 +23,10 @@ SPLITS = ("train", "validation", "test")
 
 @dataclass(frozen=True, slots=True)
 class Clip:
-    """One video: `source` is what ingest opens, `name` what reports call it."""
+    """One video: `source` is what ingest opens, `name` what reports call it.
+
+    A training copy may be disturbed (`training/disturb.py`); a manifest lists plain videos only.
+    """
 
     name: str
     source: str
@@ -31,6 +34,7 @@ class Clip:
     group: str
     split: str | None = None
     frame_labels: tuple[int, ...] | None = None
+    disturbance: str = "plain"
 
     @property
     def drawn(self) -> bool:

@@ -25,6 +25,7 @@ h1, h2 { line-height: 1.2; } h2 { margin-top: 2.5rem; border-bottom: 1px solid #
 table { border-collapse: collapse; margin: 1rem 0; font-variant-numeric: tabular-nums; }
 td, th { border: 1px solid #d0d7de; padding: .25rem .6rem; text-align: right; }
 td:first-child, th:first-child { text-align: left; } th { background: #f6f8fa; }
+.warn { background: #fff8c5; border: 1px solid #d4a72c; padding: .5rem 1rem; }
 img { max-width: 100%; } .note { color: #59636e; } figure { display: inline-block; margin: .5rem; }
 """
 
@@ -89,6 +90,12 @@ def _page(scored: Scored, metrics: Mapping[str, Any], paths: Sequence[Path]) -> 
             ],
         ),
     ]
+    if data["learnt_from"]:
+        parts.insert(
+            2,
+            f"<p class=warn>The bundle has learnt from {data['learnt_from']} of these clips: the "
+            "numbers say how well it remembers, not how well it recognises.</p>",
+        )
     labels = clip.get("labels") or metrics["clip_labels"]["labels"]
     parts.append(
         _table(

@@ -25,6 +25,7 @@ from featurizer.extractor import open_extractor
 from featurizer.mobilenetv2 import MobileNetV2, load_checkpoint
 from featurizer.settings import FeaturizerSettings
 from shared.bundle import NORMAL, Bundle, Description, Label
+from training import learnt as learnt_from
 from training import metrics
 from training.bootstrap import interval, of_rows
 from training.distil import changes, distil, examples
@@ -71,6 +72,7 @@ def train(experiment: Experiment, folder: Path, cache: Path, console: Console) -
     console.print("the head that ships, from all clips")
     head = _fit(experiment, learnt, np.arange(len(learnt.clips)))
     bundle = export(folder / "bundle", _description(experiment, labels), backbone, head)
+    learnt_from.write(bundle.folder, learnt.clips)
     run.finish({"backbone": report, "held_out": numbers, "labels": labels})
     return bundle
 
@@ -81,7 +83,8 @@ def learnable(
     """Clips, their features and windows, with the backbone that made them and its report."""
     clips = gather(experiment)
     console.print(f"{len(clips)} clips in {len({clip.group for clip in clips})} groups")
-    backbone, report = backbone_of(experiment, clips, folder, cache, console)
+    plain = [clip for clip in clips if clip.disturbance == "plain"]
+    backbone, report = backbone_of(experiment, plain, folder, cache, console)
     holder = _holder(experiment, backbone, folder / "backbone")
     extract = open_extractor(holder, FeaturizerSettings())
     features = Cache(cache, experiment.input, holder.backbone_fingerprint)
@@ -193,7 +196,7 @@ def _held_out(experiment: Experiment, learnt: Learnt, console: Console) -> Proba
 def _numbers(
     experiment: Experiment, learnt: Learnt, probabilities: Probabilities
 ) -> tuple[dict[str, Any], tuple[Label, ...]]:
-    """Held-out metrics over real, drawn and all clips, and the labels with their thresholds."""
+    """Held-out metrics over real, drawn and all plain clips, and the labels with thresholds."""
     clips, names = learnt.clips, experiment.label_names
     scores = clip_scores(probabilities, learnt.windows, len(clips), names)
     in_a_row = 1 + math.ceil(
@@ -208,9 +211,10 @@ def _numbers(
         labels = with_thresholds(experiment.labels, lasting[fold.train], truth[fold.train])
         answers[fold.test] = decide(lasting[fold.test], labels)
     drawn = np.array([clip.drawn for clip in clips])
+    plain = np.array([clip.disturbance == "plain" for clip in clips])
     groups = [clip.group for clip in clips]
     numbers: dict[str, Any] = {}
-    for name, chosen in (("real", ~drawn), ("drawn", drawn), ("all", np.ones_like(drawn))):
+    for name, chosen in (("real", ~drawn & plain), ("drawn", drawn & plain), ("all", plain)):
         rows = np.flatnonzero(chosen)
         if not rows.size:
             continue
@@ -240,27 +244,26 @@ def _quiet(
     if "fighting" not in names:
         return {}
     column = names.index("fighting")
-    fights = [i for i, c in enumerate(learnt.clips) if c.label == "fighting" and not c.drawn]
+    fights = [
+        number
+        for number, clip in enumerate(learnt.clips)
+        if clip.label == "fighting" and not clip.drawn and clip.disturbance == "plain"
+    ]
     if not fights:
         return {}
     reached = float(np.quantile(scores[fights, column], 0.2))
     over, fighting = alarming(probabilities, labels), probabilities[:, column] >= reached
-    rows = []
+    table: dict[str, dict[str, Any]] = {}
     for number, (clip, track) in enumerate(zip(learnt.clips, learnt.tracks, strict=True)):
-        if clip.drawn or clip.label != NORMAL or track.duration < 5:
-            continue
         own = learnt.windows.clip == number
-        if not own.any():
+        if clip.drawn or clip.label != NORMAL or track.duration < 5 or not own.any():
             continue
-        rows.append(
-            {
-                "clip": clip.name,
-                "windows": int(own.sum()),
-                "any": float(over[own].mean()),
-                "fighting_80": float(fighting[own].mean()),
-            }
-        )
-    return {"threshold_for_recall_80": reached, "clips": rows}
+        row = table.setdefault(clip.disturbance, {"windows": 0, "any": 0, "fighting_80": 0})
+        row["windows"] += int(own.sum())
+        row["any"] += int(over[own].sum())
+        row["fighting_80"] += int(fighting[own].sum())
+        row[clip.name] = {"any": float(over[own].mean()), "80": float(fighting[own].mean())}
+    return {"threshold_for_recall_80": reached, **table}
 
 
 def _key(experiment: Experiment, clips: Sequence[Clip]) -> str:

@@ -14,7 +14,7 @@ from classifier.network import load_classifier
 from featurizer.mobilenetv2 import MobileNetV2, load_backbone
 from shared.bundle import Bundle
 from shared.errors import InvalidInput
-from training import drawn, manifest
+from training import drawn, learnt, manifest
 from training.cli import main
 from training.experiment import read
 from training.manifest import Clip
@@ -145,6 +145,8 @@ def test_evaluate_writes_metrics_and_a_page_that_needs_nothing(place: Path) -> N
     assert metrics["event"]["events"] == 8 and metrics["event"]["drawn_only"]
     assert metrics["frame"]["videos"] == 12
     page = (place / "report" / "report.html").read_text()
+    assert metrics["data"]["learnt_from"] == 12  # and that is said
+    assert "has learnt from 12 of these clips" in page
     assert page.count("data:image/png;base64,") >= 4
     assert "src='http" not in page and "href=" not in page
 
@@ -221,6 +223,8 @@ def test_export_ships_the_bundle_and_keeps_its_card(place: Path) -> None:
     assert main(["export", str(place / "run"), "--out", str(out)]) == 0
     assert Bundle(out).fingerprint == Bundle(place / "run" / "bundle").fingerprint
     assert (out / "CARD.md").read_text() == "a card"
+    other = _small(drawn.scene("fighting", 500, 5.0))
+    assert learnt.known(out, [*manifest.read(place / "scenes"), other]) == 12
 
 
 def test_an_experiment_with_an_unknown_key_is_refused(place: Path) -> None:
