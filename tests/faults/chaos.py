@@ -33,6 +33,7 @@ from tests.support.broker import CannotStart
 _POISON_EVERY = 4  # faults
 _START_SECONDS = 60.0
 _DRAIN_SECONDS = 90.0
+_SLOWEST = 5  # recoveries that are named
 _SHOWN = 40  # lines of broken promises
 
 
@@ -164,16 +165,17 @@ def _report(verdict: Verdict, struck: Sequence[tuple[float, Fault]], city: City)
     ]
     for name, value in rows:
         print(f"{name:26} {value:>8}")
+    pairs = [
+        (back, fault) for back, (_, fault) in zip(verdict.recovery, struck, strict=True) if back
+    ]
     print(f"\n{'recovery, s':14} {'faults':>6} {'median':>7} {'p90':>7} {'max':>7}")
     for target in ("all", *dict.fromkeys(fault.target for _, fault in struck)):
-        times = [
-            seconds
-            for seconds, (_, fault) in zip(verdict.recovery, struck, strict=True)
-            if seconds is not None and target in ("all", fault.target)
-        ]
+        times = [back.seconds for back, fault in pairs if target in ("all", fault.target)]
         if times:
             print(f"{target:14} {len(times):6} {statistics.median(times):7.1f} "
                   f"{_p90(times):7.1f} {max(times):7.1f}")  # fmt: skip
+    for back, fault in sorted(pairs, key=lambda pair: -pair[0].seconds)[:_SLOWEST]:
+        print(f"{back.seconds:6.1f} s after {fault}: {back.camera} was the last to come back")
     for line in [*city.services.unexpected, *verdict.broken[:_SHOWN]]:
         print(line)
     if len(verdict.broken) > _SHOWN:
@@ -182,7 +184,7 @@ def _report(verdict: Verdict, struck: Sequence[tuple[float, Fault]], city: City)
 
 
 def _summary(verdict: Verdict) -> dict[str, object]:
-    times = [seconds for seconds in verdict.recovery if seconds is not None]
+    times = [back.seconds for back in verdict.recovery if back is not None]
     counts = {
         field.name: getattr(verdict, field.name)
         for field in dataclasses.fields(verdict)

@@ -11,7 +11,7 @@ from shared.bus import Partition, Record
 from shared.codec import encode
 from shared.messages import NANOSECONDS, Features, Frame, FrameReference, Message, Session
 from tests.faults.checker import Logs, Rules
-from tests.faults.verdict import Verdict, judge, recovery
+from tests.faults.verdict import Recovery, Verdict, judge, recovery
 from tests.support.predictions import description, end, prediction
 
 RULES = Rules("street", fps=10, window=4, stride=2, max_gap=1, regular=False)
@@ -86,4 +86,4 @@ def test_recovery_is_when_every_live_camera_shows_what_came_after() -> None:
         Record(place, 0, "a", b"poison"),
         *records(end(20, camera_id="a")),
     ]  # fmt: skip
-    assert recovery(log, [11, 13.5]) == [4, None]
+    assert recovery(log, [11, 13.5]) == [Recovery(4, "b"), None]

@@ -34,8 +34,16 @@ from tests.faults.checker import Logs, Rules, broken_promises, heard, windows
 
 
 @dataclass(frozen=True)
+class Recovery:
+    """How long the flow stood still after a fault, and the camera that came back last."""
+
+    seconds: float
+    camera: str
+
+
+@dataclass(frozen=True)
 class Verdict:
-    """`broken` has a line for each broken promise; `recovery` seconds, in the faults' order."""
+    """`broken` has a line for each broken promise; `recovery` is in the faults' order."""
 
     expected: int
     delivered: int
@@ -43,7 +51,7 @@ class Verdict:
     incidents_expected: int
     incidents_lost: int
     incidents_repeated: int
-    recovery: Sequence[float | None]
+    recovery: Sequence[Recovery | None]
     broken: Sequence[str]
 
     @property
@@ -83,8 +91,8 @@ def judge(
     )
 
 
-def recovery(predictions: Iterable[Record], struck_at: Sequence[float]) -> list[float | None]:
-    """Seconds from each fault until pictures taken after it had come through, of every live camera.
+def recovery(predictions: Iterable[Record], struck_at: Sequence[float]) -> list[Recovery | None]:
+    """From each fault until pictures taken after it had come through, of every live camera.
 
     None if some camera's never did.
     """
@@ -93,13 +101,16 @@ def recovery(predictions: Iterable[Record], struck_at: Sequence[float]) -> list[
         if Session.parse(message.session).live:
             arrivals[message.camera_id].append((message.ended_at, record.timestamp / 1000))
 
-    def after(moment: float) -> float | None:
-        back = [
-            next((came for ended_at, came in some if ended_at > moment * NANOSECONDS), None)
-            for some in arrivals.values()
-        ]
-        known = [came for came in back if came is not None]
-        return max(known) - moment if known and len(known) == len(back) else None
+    def after(moment: float) -> Recovery | None:
+        back = {
+            camera: next((came for ended_at, came in some if ended_at > moment * NANOSECONDS), None)
+            for camera, some in arrivals.items()
+        }
+        known = {camera: came for camera, came in back.items() if came is not None}
+        if not known or len(known) < len(back):
+            return None
+        last = max(known, key=lambda camera: known[camera])
+        return Recovery(known[last] - moment, last)
 
     return [after(moment) for moment in struck_at]
 
