@@ -177,10 +177,11 @@ def _ground(image: Image, street: Street, view: View, random: np.random.Generato
 
 def _light(street: Street, x: Array, z: Array) -> Array:
     light = np.broadcast_to(np.array(street.ambient), (*x.shape, 3)).copy()
-    for lamp in street.lamps:
+    for lamp in street.lamps if street.lamp_strength else ():
         away = (x - (lamp.x + lamp.arm)) ** 2 + (z - lamp.z) ** 2
         pool = street.lamp_strength / (1 + away / 22.0) ** 1.5
-        light += pool[..., None] * np.array([0.55, 0.8, 1.0])
+        for channel, share in enumerate(np.array([0.55, 0.8, 1.0])):
+            light[..., channel] += pool * share
     return light
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import cached_property
 from math import sin
 
 import cv2
@@ -11,7 +12,7 @@ import numpy as np
 from ingest.scene import vehicles
 from ingest.scene.act import Act
 from ingest.scene.address import Options
-from ingest.scene.backdrop import glow, paint
+from ingest.scene.backdrop import Backdrop, glow, paint
 from ingest.scene.choreography import PLACE
 from ingest.scene.effects import draw_plumes
 from ingest.scene.figure import Appearance, skeletons
@@ -34,10 +35,16 @@ class Stage:
         self.script = Script(options, self.street)
         self._options = options
         self._passers = Passers(options, self.street)
-        self._backdrop = paint(self.street, options.seed)
-        self._lens = Lens(options, self.street)
         self._mask = np.zeros((options.height, options.width), dtype=np.uint8)
         self._lamps_on = self.street.light != "day"
+
+    @cached_property
+    def _backdrop(self) -> Backdrop:
+        return paint(self.street, self._options.seed)  # half a second: not where only a script is
+
+    @cached_property
+    def _lens(self) -> Lens:
+        return Lens(self._options, self.street)
 
     def draw(self, number: int, time: float) -> Image:
         """The picture of frame `number` at `time` seconds, a new array (H, W, 3)."""

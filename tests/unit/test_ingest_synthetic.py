@@ -6,7 +6,9 @@ import numpy as np
 import pytest
 
 from ingest.motion import MotionMeter
+from ingest.scene import backdrop, stage
 from ingest.scene.address import ABNORMAL, DISTRACTORS, parse
+from ingest.scene.street import build_street
 from ingest.synthetic import HELD_OUT_STYLE, SyntheticSource, clip_url
 from shared.errors import InvalidInput
 
@@ -45,6 +47,27 @@ def test_pictures_have_the_size_asked_for(width, height, detail):
     image = source.frame(10)
     assert image.shape == (height, width, 3)
     assert image.dtype == np.uint8
+
+
+def test_a_script_is_had_without_painting(monkeypatch):
+    def paint(*_):
+        raise AssertionError("painted")
+
+    monkeypatch.setattr(stage, "paint", paint)
+    source = SyntheticSource(SMALL + "seed=3&seconds=4&events=fighting@1-3")
+    assert [event.label for event in source.script.events] == ["fighting"]
+    with pytest.raises(AssertionError, match="painted"):
+        source.frame(0)
+
+
+@pytest.mark.parametrize("light", ["day", "dusk", "night"])
+def test_ground_is_lit_by_its_lamps_alone(light):
+    street = build_street(parse(SMALL + f"seed=3&light={light}"))
+    x, z = np.meshgrid(np.linspace(-6, 6, 40), np.linspace(0, 30, 50))
+    lit = backdrop._light(street, x, z)
+    expected = [[street.light_at(a, b) for a, b in zip(*row, strict=True)]
+                for row in zip(x, z, strict=True)]  # fmt: skip
+    assert np.allclose(lit, expected)
 
 
 def test_times_begin_at_the_start_and_follow_the_rate():
