@@ -3,6 +3,7 @@
     bundle.toml               what goes in, what comes out, thresholds (the classes below)
     backbone.safetensors      weights of the feature extractor
     classifier.safetensors    weights of the temporal network
+    drift.safetensors         optional: statistics of the training's windows
     CARD.md                   data, numbers with intervals, limits
 
 `Bundle.backbone_fingerprint` travels in every Features message, `Bundle.fingerprint` in every
@@ -22,6 +23,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_valida
 from shared.errors import InvalidBundle
 
 NORMAL = "normal"
+DRIFT_FILE = "drift.safetensors"
 
 
 def find(path: Path | str) -> Path:
@@ -142,6 +144,12 @@ class Bundle:
         if not path.is_file():
             raise InvalidBundle(f"{path}: this file of the bundle is absent")
         return path
+
+    @property
+    def drift_file(self) -> Path | None:
+        """Statistics of what it has learnt from, if they are there: they decide no prediction."""
+        path = self.folder / DRIFT_FILE
+        return path if path.is_file() else None
 
     @property
     def name(self) -> str:

@@ -11,7 +11,7 @@ from torch import nn
 
 from classifier.network import save_classifier
 from featurizer.mobilenetv2 import MobileNetV2, save_backbone
-from shared.bundle import Bundle, Description
+from shared.bundle import DRIFT_FILE, Bundle, Description
 from shared.errors import InvalidInput
 from training import learnt
 
@@ -60,6 +60,10 @@ def ship(run: Path, out: Path) -> tuple[Bundle, int]:
     out.mkdir(parents=True, exist_ok=True)
     for name in _PARTS:
         shutil.copyfile(source.folder / name, out / name)
+    if source.drift_file is None:  # an older run: what lies there is of other weights
+        (out / DRIFT_FILE).unlink(missing_ok=True)
+    else:
+        shutil.copyfile(source.drift_file, out / DRIFT_FILE)
     size = sum(path.stat().st_size for path in out.iterdir() if path.is_file())
     if size > LARGEST:
         raise InvalidInput(f"{out}: {size} bytes; a bundle has at most {LARGEST}")

@@ -25,8 +25,8 @@ from featurizer.extractor import open_extractor
 from featurizer.mobilenetv2 import MobileNetV2, load_checkpoint
 from featurizer.settings import FeaturizerSettings
 from shared.bundle import NORMAL, Bundle, Description, Label
+from training import drift, metrics
 from training import learnt as learnt_from
-from training import metrics
 from training.bootstrap import interval, of_rows
 from training.distil import changes, distil, examples
 from training.experiment import Experiment
@@ -73,6 +73,7 @@ def train(experiment: Experiment, folder: Path, cache: Path, console: Console) -
     head = _fit(experiment, learnt, np.arange(len(learnt.clips)))
     bundle = export(folder / "bundle", _description(experiment, labels), backbone, head)
     learnt_from.write(bundle.folder, learnt.clips)
+    drift.write(bundle.folder, drift.of(learnt.windows, learnt.tracks, learnt.clips))
     run.finish({"backbone": report, "held_out": numbers, "labels": labels})
     return bundle
 

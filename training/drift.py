@@ -1,0 +1,91 @@
+"""Statistics of what a bundle has learnt from, so that serving can tell when a camera differs.
+
+`classifier/drift.py` says what they are and uses them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+from safetensors.numpy import save_file
+
+from classifier.drift import Drift, Numbers
+from shared.bundle import DRIFT_FILE, Bundle
+from training.features import Track
+from training.manifest import Clip
+from training.windows import Windows
+
+AXES = 32
+"""Directions with a variance of their own, at most."""
+_FOLDS = 5
+_LEAST = 1e-6
+"""Of a variance: features that never move in training do not make every camera infinitely far."""
+
+
+def of(windows: Windows, tracks: Sequence[Track], clips: Sequence[Clip]) -> Drift:
+    """Statistics of all windows of the clips; the clips' groups are told apart."""
+    _, groups = np.unique([clip.group for clip in clips], return_inverse=True)
+    return describe(window_means(windows, tracks), groups[windows.clip])
+
+
+def window_means(windows: Windows, tracks: Sequence[Track]) -> Numbers:
+    """(W, D) mean vectors, without holding all windows at once."""
+    return np.stack(
+        [
+            tracks[clip].vectors[rows].mean(0, dtype=np.float32)
+            for clip, rows in zip(windows.clip, windows.rows, strict=True)
+        ]
+    )
+
+
+def describe(
+    vectors: Numbers, groups: npt.NDArray[np.intp] | None = None, axes: int = AXES
+) -> Drift:
+    """Statistics of (N, D) mean vectors of windows, `groups` (N,) being what they are cut from.
+
+    Distances are taken group by group from the statistics of the others, in five folds: a camera
+    that serving meets is none that training has seen either. Without `groups`, or with one, they
+    are those of the vectors themselves.
+    """
+    numbers = np.zeros(len(vectors), np.intp)
+    if groups is not None:
+        numbers = np.unique(groups, return_inverse=True)[1] % _FOLDS
+    folds = np.unique(numbers)
+    distances = np.zeros(len(vectors), np.float32)
+    for fold in folds:
+        own = numbers == fold
+        others = ~own if len(folds) > 1 else own
+        distances[own] = _fitted(vectors[others], axes).distance(vectors[own])
+    whole = _fitted(vectors, axes)
+    quantiles = np.percentile(distances, np.arange(101)).astype(np.float32)
+    return Drift(whole.mean, whole.axes, whole.variances, whole.rest, quantiles)
+
+
+def write(folder: Path, drift: Drift) -> None:
+    """Put the file into a bundle's folder, marked as of its backbone."""
+    save_file(
+        {name: np.ascontiguousarray(value) for name, value in vars(drift).items()},
+        folder / DRIFT_FILE,
+        {"backbone": Bundle(folder).backbone_fingerprint},
+    )
+
+
+def _fitted(vectors: Numbers, axes: int) -> Drift:
+    """Mean and covariance, the latter by its largest directions; no quantiles yet."""
+    wide = vectors.astype(np.float64)
+    mean = wide.mean(0)
+    centred = wide - mean
+    values, directions = np.linalg.eigh(centred.T @ centred / len(wide))  # ascending
+    kept = min(axes, len(wide) - 1, wide.shape[1] - 1)
+    first = len(values) - kept
+    values = np.maximum(values, _LEAST)
+    return Drift(
+        mean.astype(np.float32),
+        directions.T[first:][::-1].astype(np.float32),
+        values[first:][::-1].astype(np.float32),
+        np.array([values[:first].mean()], np.float32),
+        np.ones(101, np.float32),
+    )
