@@ -6,7 +6,7 @@ import time
 from collections.abc import Collection, Mapping
 
 from ingest.publisher import AWAITING_KEY, BUS_FULL
-from ingest.supervisor import CameraStatus, Supervisor, Surroundings
+from ingest.supervisor import CameraStatus, Ends, Supervisor, Surroundings
 from shared import metrics
 from shared.cameras import Camera
 
@@ -22,13 +22,13 @@ class Fleet:
     def reconcile(self, cameras: Mapping[str, Camera]) -> None:
         """Make these the cameras that are captured; what has not changed goes on undisturbed."""
         for name in self._running.keys() - cameras.keys():
-            self._leave(name, say_end=True)
+            self._leave(name, "all")
         for name, camera in cameras.items():
             running = self._running.get(name)
             if running is not None and running.camera == camera:
                 continue
             if running is not None:
-                self._leave(name, say_end=True)
+                self._leave(name, "all")
             supervisor = Supervisor(camera, self._surroundings, self._leaving.get(name))
             self._running = {**self._running, name: supervisor}
             supervisor.start()
@@ -36,7 +36,7 @@ class Fleet:
     def abandon(self, names: Collection[str]) -> None:
         """Stop without a word: these cameras are another worker's, who starts new sessions."""
         for name in self._running.keys() & set(names):
-            self._leave(name, say_end=False)
+            self._leave(name, "none")
 
     def tend(self) -> None:
         """Forget what is over, and count; call it about once a second."""
@@ -54,18 +54,18 @@ class Fleet:
         running = self._running  # replaced, never changed: other threads may look
         return [running[name].status() for name in sorted(running)]
 
-    def close(self, timeout: float, *, say_end: bool = True) -> None:
+    def close(self, timeout: float, ends: Ends) -> None:
         """Stop everything and wait at most `timeout` seconds until the last sessions are closed."""
         for name in list(self._running):
-            self._leave(name, say_end=say_end)
+            self._leave(name, ends)
         until = time.monotonic() + timeout
         for supervisor in self._leaving.values():
             supervisor.join(max(until - time.monotonic(), 0))
         self.tend()
 
-    def _leave(self, name: str, *, say_end: bool) -> None:
+    def _leave(self, name: str, ends: Ends) -> None:
         supervisor = self._running[name]
-        supervisor.stop(say_end=say_end)
+        supervisor.stop(ends)
         self._running = {n: s for n, s in self._running.items() if n != name}
         self._leaving[name] = supervisor
 

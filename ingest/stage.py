@@ -4,10 +4,13 @@ Ingest has no worker and no stage in the sense of the other services: its input 
 cameras, and its work goes on between two records. It commits nothing; on every assignment, and now
 and then, it reads the cameras topic from the beginning.
 
-What ends a capture: its definition is removed or changed, or the process stops (the session is
-closed, reason `stopped`); its partition goes to another worker, or no poll has succeeded for one
-session time-out, so that it may have gone (nothing is written: we write only to what we own, and
-the new owner's session, of a later generation, takes over).
+What ends a capture:
+- its definition is removed or changed: the session is closed, reason `stopped`;
+- the process stops: so are live sessions. A recording that another worker begins again, with the
+  same session and ids, is left without a word: its end would close an incident in the middle;
+- its partition goes to another worker, or may have gone, for no poll has succeeded for one session
+  time-out: nothing is written, for we write only to what we own, and the new owner's session, of a
+  later generation, takes over.
 """
 
 from __future__ import annotations
@@ -21,7 +24,7 @@ from ingest.fleet import Fleet
 from ingest.outbox import Outbox
 from ingest.registry import Registry
 from ingest.settings import IngestSettings
-from ingest.supervisor import CameraStatus, Surroundings
+from ingest.supervisor import CameraStatus, Ends, Surroundings
 from shared.bus import Bus
 from shared.errors import Transient
 from shared.settings import Configuration, KafkaSettings
@@ -52,6 +55,7 @@ class IngestWorker:
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._settings = settings
+        self._ends: Ends = "live" if bus.lasting else "all"
         self._stop = stop
         self._clock = clock
         self._consumer = bus.consumer(topics.group("ingest"), [topics.cameras], start="beginning")
@@ -74,6 +78,9 @@ class IngestWorker:
         try:
             while not self._stop.is_set():
                 self.turn()
+        except BaseException:  # fenced, for one: another worker has our cameras already
+            self._fleet.abandon([status.id for status in self.statuses()])
+            raise
         finally:
             self._close()
 
@@ -124,7 +131,7 @@ class IngestWorker:
     def _close(self) -> None:
         self.healthy.clear()
         patience = self._settings.flush_timeout_seconds
-        self._fleet.close(patience)
+        self._fleet.close(patience, self._ends)
         left = self._outbox.flush(patience)
         if left:
             log.warning("%d frames were not acknowledged in %g s", left, patience)

@@ -26,6 +26,8 @@ from shared.errors import SourceError
 log = logging.getLogger(__name__)
 
 State = Literal["starting", "up", "down", "ended", "failed"]
+Ends = Literal["all", "live", "none"]
+"""Whose sessions a stop closes. A recording that somebody else begins again is not at its end."""
 
 _STEADY_SECONDS = 10.0  # pictures for so long, and the next wait is a short one again
 
@@ -85,7 +87,7 @@ class Supervisor:
         self._before = before  # of the same camera: its session ends before this one begins
         self._lives = kind_of(camera.source) in ("stream", "device")  # and is tried again for ever
         self._stop = threading.Event()
-        self._say_end = True
+        self._ends: Ends = "all"
         self._lock = threading.Lock()  # a process is killed either before it starts or after
         self._child: Child | None = None
         self._publisher: Publisher | None = None
@@ -101,10 +103,10 @@ class Supervisor:
         """Begin; returns at once."""
         self._thread.start()
 
-    def stop(self, *, say_end: bool = True) -> None:
-        """Stop capturing now; returns at once. The session is closed if `say_end`."""
+    def stop(self, ends: Ends = "all") -> None:
+        """Stop capturing now; returns at once."""
         with self._lock:
-            self._say_end = say_end
+            self._ends = ends
             self._stop.set()
             if self._child is not None:
                 self._child.kill()
@@ -182,7 +184,8 @@ class Supervisor:
             run.close()
             if self._stop.is_set():
                 reason = "stopped"
-            if self._say_end:
+            live = self._facts is not None and self._facts.live
+            if self._ends == "all" or (self._ends == "live" and live):
                 recording = None if self._lives else session_of(self.camera, None, 0)
                 publisher.end(reason, recording, self._with.settings.flush_timeout_seconds)
             self._publisher = None

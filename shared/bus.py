@@ -141,6 +141,10 @@ class Consumer(Protocol):
 class Bus(Protocol):
     """A place where records are kept."""
 
+    @property
+    def lasting(self) -> bool:
+        """Whether it outlives this process, so that another one goes on with what is left."""
+
     def ensure_topics(self, specs: Sequence[TopicSpec]) -> None:
         """Make the topics that are absent; raise OperatorError on a wrong partition count."""
 

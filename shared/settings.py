@@ -71,6 +71,12 @@ class KafkaSettings(Section):
     buffer_bytes: int = Field(64 << 20, ge=1 << 20, description="unacknowledged bytes at most")
     fetch_bytes: int = Field(8 << 20, ge=1 << 16, description="per partition and fetch, at most")
     session_timeout_seconds: float = Field(10, ge=6, description="silence that costs membership")
+    instance: str | None = Field(
+        None,
+        pattern="^[A-Za-z0-9._-]{1,200}$",
+        description="a name that only this process of its service has, the same after each "
+        "restart (a StatefulSet's pod): its partitions then wait for it one session time-out",
+    )
 
 
 class WorkerSettings(Section):

@@ -19,7 +19,8 @@ from kafka.partitioner.default import murmur2
 
 from shared.bus import Partition, Record, Standing, Start
 from shared.bus_kafka.connection import client_options, connecting, translated
-from shared.bus_kafka.consumer import KafkaConsumer, consumer_options, to_record
+from shared.bus_kafka.consumer import KafkaConsumer, to_record
+from shared.bus_kafka.membership import consumer_options
 from shared.bus_kafka.producer import KafkaProducer
 from shared.errors import OperatorError, Transient
 from shared.settings import KafkaSettings
@@ -33,6 +34,8 @@ _CONNECT_MS = 3_000
 
 class KafkaBus:
     """Connects when first used; `ensure_topics` is meant to be the first use."""
+
+    lasting = True
 
     def __init__(self, settings: KafkaSettings) -> None:
         self._settings = settings

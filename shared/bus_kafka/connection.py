@@ -81,7 +81,10 @@ def translated(doing: str) -> Iterator[None]:
 def meaning(doing: str, error: Exception) -> Exception:
     """What one of Kafka's errors means: come back later, ask the operator, or stop."""
     if isinstance(error, errors.FencedInstanceIdError):
-        return Fatal(f"another process runs under this one's static member id ({doing})")
+        return Fatal(
+            f"another process has the same kafka.instance and took this one's place ({doing}); "
+            "each process of a service needs its own"
+        )
     if isinstance(error, REFUSED):
         return refused(doing, error)
     if isinstance(error, (errors.MessageSizeTooLargeError, errors.RecordListTooLargeError)):

@@ -25,6 +25,8 @@ __all__ = ["MemoryBus", "MemoryConsumer", "MemoryProducer"]
 class MemoryBus:
     """See the module's text. `keep` states other bytes than `keep_bytes` for single topics."""
 
+    lasting = False
+
     def __init__(
         self,
         partitions: int = 1,

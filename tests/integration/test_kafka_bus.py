@@ -142,14 +142,14 @@ def test_a_member_thrown_out_loses_everything_and_joins_again(
     everything = member.assigned()
     place = records[0].partition
     assert member.commit({place: 1})
-    client = member._client
+    client = member._membership.client
     assert client is not None
     removed = admin.remove_group_members(
         world.group, [MemberToRemove(member_id=client.group_metadata().member_id)]
     )
     assert [error.__name__ for error in removed.values()] == ["NoError"]
     again = take(member, 19)  # everything but the one that was committed
-    assert member._client is not client
+    assert member._membership.client is not client
     assert member.take_lost() == everything
     assert {(r.partition, r.offset) for r in again} == {
         (r.partition, r.offset) for r in records if (r.partition, r.offset) != (place, 0)
@@ -159,8 +159,8 @@ def test_a_member_thrown_out_loses_everything_and_joins_again(
 def test_a_commit_after_being_thrown_out_is_refused(world: World, admin: KafkaAdminClient) -> None:
     member = world.join()
     joined(member)
-    assert isinstance(member, KafkaConsumer) and member._client is not None
-    metadata = member._client.group_metadata()
+    assert isinstance(member, KafkaConsumer) and member._membership.client is not None
+    metadata = member._membership.client.group_metadata()
     admin.remove_group_members(world.group, [MemberToRemove(member_id=metadata.member_id)])
     assert not member.commit({Partition(world.topic, 0): 0})
     poll_until([member], lambda: member.generation() > metadata.generation_id)
