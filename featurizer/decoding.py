@@ -1,4 +1,4 @@
-"""Records to frames with their pictures: stateless, so any thread may do it."""
+"""Records to frames with their pictures; any thread may do it."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ import cv2
 import numpy as np
 
 from featurizer.inputs import Image, grey
+from featurizer.shedding import Shedding
 from shared import codec
 from shared.bus import Record
 from shared.messages import EndOfStream, Frame
@@ -30,13 +31,16 @@ class Decoded:
 
 
 class FrameDecoder:
-    """Decode function of one lane. `clock` gives nanoseconds since the epoch."""
+    """Decode function of one lane. `clock` gives nanoseconds since the epoch.
+
+    Stateless but for what is shed.
+    """
 
     def __init__(
         self, lane: str, max_age_seconds: float, clock: Callable[[], int], *, only_grey: bool
     ) -> None:
         self._lane = lane
-        self._max_age = max_age_seconds
+        self._shed = Shedding(max_age_seconds)
         self._clock = clock
         self._only_grey = only_grey
 
@@ -54,14 +58,13 @@ class FrameDecoder:
         if message.encoding == "unchanged":
             return Decoded(message)
         bare = replace(message, data=b"")  # a batch does not hold the bytes twice
-        if message.live and self._age(record) > self._max_age:
+        # The broker's time: the capture host's clock may be wrong.
+        if message.live and self._shed(
+            record.partition, record.timestamp / 1e3, self._clock() / 1e9
+        ):
             return Decoded(bare, missing="shed")
         picture = self._picture(message)
         return Decoded(bare, picture, None if picture is not None else "corrupt")
-
-    def _age(self, record: Record) -> float:
-        """Seconds since the broker took the record; the capture host's clock may be wrong."""
-        return self._clock() / 1e9 - record.timestamp / 1e3
 
     def _picture(self, frame: Frame) -> Image | None:
         """The codec has checked the size that the JPEG declares: no bomb comes this far."""

@@ -28,8 +28,9 @@ class FeaturizerSettings(WorkerSettings):
     threads: int = Field(0, ge=0, description="of the network on a CPU; 0: one per core")
     batch: int = Field(64, ge=1, le=1024, description="images that enter the network together")
     max_frame_age_seconds: float = Field(
-        30.0, gt=0, description="live frames that waited longer in the log are shed; inf: never"
-    )
+        30.0, gt=0, description="live frames that wait longer in the log, or for so long over a "
+        "tenth of it, are shed, and their partition goes on with its newest; inf: never",
+    )  # fmt: skip
     idle_timeout_seconds: float = Field(
         60.0, gt=0, description="silence after which a camera's earlier pictures are let go"
     )

@@ -1,9 +1,9 @@
 """Frames to features: the stage of one lane, and the worker around it.
 
 A frame becomes a vector, `same_as` an earlier step, or `missing` with a reason:
-`shed` (too old), `corrupt` (its JPEG), `history` (no earlier picture at the right distance),
-`key` (unchanged, but the picture that still stands is not known here), `fenced` (a newer capture
-of the camera runs).
+`shed` (too late, or unchanged since a picture that was), `corrupt` (its JPEG), `history` (no
+earlier picture at the right distance), `key` (unchanged, but the picture that still stands is not
+known here), `fenced` (a newer capture of the camera runs).
 """
 
 from __future__ import annotations
@@ -47,6 +47,7 @@ class _Stream:
 
     started_at: int
     inputs: Inputs
+    shed: bool = False  # the last full picture was
     last_index: int = -1
     last_step: int = -1
     key: _Key | None = None
@@ -129,6 +130,7 @@ class FeaturizerStage:
         if frame.encoding != "unchanged":
             picture = decoded.picture
             stream.key = None if picture is None else _Key(frame.index, picture, record.offset)
+            stream.shed = decoded.missing == "shed"
         step = slot(frame.captured_at, stream.started_at, self._fps)
         if step <= stream.last_step:
             return None  # the lane took the first frame of this slot
@@ -138,7 +140,7 @@ class FeaturizerStage:
         if decoded.missing is not None:
             return replace(blank, missing=decoded.missing)
         if key is None or (frame.encoding == "unchanged" and key.index != frame.same_as):
-            return replace(blank, missing="key")
+            return replace(blank, missing="shed" if stream.shed else "key")
         if frame.encoding == "unchanged":
             if self._zero is not None:  # nothing moved: repeating the last vector would repeat
                 stream.inputs.stand(frame.captured_at, key.picture, key.offset)  # the last motion

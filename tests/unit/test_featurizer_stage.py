@@ -239,16 +239,15 @@ def test_a_frame_sent_twice_is_taken_once(tmp_path: Path) -> None:
 def test_old_live_frames_are_shed_before_they_are_decoded(tmp_path: Path) -> None:
     world = World(tmp_path)
     world.now = START + 20_000 * MILLISECOND
-    fresh = START + 15_000 * MILLISECOND
     records = [
         world.put(live(0)),
-        world.put(live(1, None, same_as=0)),
-        world.put(live(2), at=fresh),  # captured long ago, but new to the broker
+        world.put(live(1, None, same_as=0)),  # of a picture that is not there
+        world.put(live(2), at=world.now),  # captured long ago, but new to the broker
         world.put(frame(0, camera_id="b"), at=START),  # a file waits as long as it takes
     ]
     shed = world.decoder(records[0])
     assert isinstance(shed, Decoded) and shed.picture is None
-    assert kinds(world.run(records)) == ["shed", "key", "vector", "vector"]
+    assert kinds(world.run(records)) == ["shed", "shed", "vector", "vector"]
 
 
 # --- sessions ------------------------------------------------------------------------------------
