@@ -4,30 +4,21 @@ from __future__ import annotations
 
 import shutil
 import time
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from random import Random
 
-from kafka import KafkaAdminClient, TopicPartition
-from kafka.admin import OffsetSpec
-
-from shared.bundle import Bundle
 from shared.bus import Output
-from shared.bus_kafka import KafkaBus
 from shared.cameras import Camera
-from shared.errors import Transient
-from shared.settings import Configuration, KafkaSettings
-from shared.topics import Topics
 from tests.faults.plan import SERVICES, Fault
-from tests.support.broker import Kafka, Process, Redis
+from tests.faults.stand import Stand
+from tests.support.broker import Process
 from tests.support.lively_bundle import write_lively_bundle
-from tests.support.replicas import Replicas
 from tests.support.videos import write_video
 
 FPS = 5.0
 PREFIX = "chaos"
-_SEND_SECONDS = 30.0
 _LOSABLE_SECONDS = 1.0  # what Redis may forget; alerting's durability window is twice that
 
 
@@ -39,63 +30,37 @@ class Later:
     what: Callable[[], None]
 
 
-class City:
-    """Everything that runs. `close` leaves no process behind."""
+class City(Stand):
+    """Everything that runs, and what is done to it."""
 
     def __init__(
         self, folder: Path, seed: int, *, replicas: int, cameras: int, broken: bool = False
     ) -> None:
-        self._folder = folder
         self._random = Random(seed)
         self.cameras = _cameras(folder, seed, cameras)
         scenes = [c.source for c in self.cameras if c.source.startswith("synthetic://")][:4]
-        self.bundle: Bundle = write_lively_bundle(
+        bundle = write_lively_bundle(
             folder / "bundle", [scene.partition("&seconds=")[0] for scene in scenes], fps=FPS
         )
-        self.lane = self.bundle.name
-        self.topics = Topics(PREFIX)
-        self.kafka = Kafka(folder / "kafka")
-        self.redis = Redis(folder / "redis")
-        environment = {
-            "CITYWATCH_KAFKA_BOOTSTRAP_SERVERS": self.kafka.address,
-            "CITYWATCH_KAFKA_PREFIX": PREFIX,
+        settings = {
             "CITYWATCH_KAFKA_PARTITIONS": "8",
             "CITYWATCH_KAFKA_SESSION_TIMEOUT_SECONDS": "6",
-            "CITYWATCH_ALERTING_REDIS_URL": self.redis.url,
             "CITYWATCH_FEATURIZER_MAX_FRAME_AGE_SECONDS": "inf",  # nothing is shed
             "CITYWATCH_FEATURIZER_THREADS": "1",
         }
         if broken:  # what is committed too early stays unsent for longer, so that it shows
-            environment["CITYWATCH_KAFKA_LINGER_MS"] = "4000"  # longer than what is pinned anyway
-        self.settings = Configuration(environment=environment).get(KafkaSettings)
-        self.services = Replicas(environment, folder)
+            settings["CITYWATCH_KAFKA_LINGER_MS"] = "4000"  # longer than what is pinned anyway
+        super().__init__(folder, bundle, PREFIX, settings)
         self._replicas = replicas
         self._broken = broken
-        self._bus: KafkaBus | None = None
         self._later: list[Later] = []
 
     def start(self) -> None:
         """Servers, services, cameras."""
-        for server in (self.kafka, self.redis):
-            server.start(wait=False)
-        for server in (self.kafka, self.redis):
-            server.wait_ready()
-        self._bus = KafkaBus(self.settings)
-        _patiently(lambda: self.bus.ensure_topics(self.topics.specs(self.lane)))
-        for service in SERVICES:
-            for number in range(self._replicas):
-                broken = ["tests.faults.broken"] if self._broken and service != "ingest" else []
-                options = [] if service == "ingest" else [
-                    "--set", f"{service}.bundle={self.bundle.folder}"
-                ]  # fmt: skip
-                self.services.add(service, number, [*broken, service, *options])
-        self._send(Output(self.topics.cameras, c.id, c.to_json()) for c in self.cameras)
-
-    @property
-    def bus(self) -> KafkaBus:
-        """To read from and write to."""
-        assert self._bus is not None, "not started"
-        return self._bus
+        super().start()
+        wrapper = ["tests.faults.broken"] if self._broken else []
+        self.run(dict.fromkeys(SERVICES, self._replicas), wrapper)
+        self.send(Output(self.topics.cameras, c.id, c.to_json()) for c in self.cameras)
 
     # --- what goes wrong --------------------------------------------------------------------------
 
@@ -137,7 +102,7 @@ class City:
 
     def _roll_back(self) -> None:
         """Redis comes back without its last second, as after a power cut."""
-        kept, live = self._folder / "kept", self.redis.folder / "appendonlydir"
+        kept, live = self.folder / "kept", self.redis.folder / "appendonlydir"
         shutil.rmtree(kept, ignore_errors=True)
         shutil.copytree(live, kept)
 
@@ -156,7 +121,7 @@ class City:
                   self.topics.predictions(self.lane))  # fmt: skip
         bytes_of = self._random.randbytes
         # 0xc1 is the one byte that msgpack never uses.
-        self._send(
+        self.send(
             Output(topic, self._random.choice(self.cameras).id, b"\xc1" + bytes_of(20))
             for topic in topics
         )
@@ -188,73 +153,10 @@ class City:
 
     def stop_cameras(self) -> None:
         """Remove every camera: ingest closes the sessions."""
-        self._send(Output(self.topics.cameras, camera.id, None) for camera in self.cameras)
-
-    def lag(self) -> int:
-        """Records that the three workers' groups have not committed yet."""
-        of = {
-            self.topics.group("featurizer", self.lane): self.topics.frames,
-            self.topics.group("classifier", self.lane): self.topics.features(self.lane),
-            self.topics.group("alerting", self.lane): self.topics.predictions(self.lane),
-        }
-        places = {
-            group: [TopicPartition(topic, n) for n in range(self.settings.partitions)]
-            for group, topic in of.items()
-        }
-        admin = KafkaAdminClient(bootstrap_servers=self.kafka.address)
-        try:
-            done = admin.list_group_offsets(places)
-            wanted = {place: OffsetSpec.LATEST for some in places.values() for place in some}
-            ends = admin.list_partition_offsets(wanted)
-        finally:
-            admin.close()
-        return sum(
-            ends[place].offset - max(done[group][place].offset, 0)
-            for group, some in places.items()
-            for place in some
-        )
-
-    def close(self) -> None:
-        """End everything."""
-        self.services.kill_all()
-        if self._bus is not None:
-            self._bus.close()
-        for server in (self.kafka, self.redis):
-            server.thaw()
-            server.kill()
+        self.send(Output(self.topics.cameras, camera.id, None) for camera in self.cameras)
 
     def _after(self, seconds: float, what: Callable[[], None]) -> None:
         self._later.append(Later(time.monotonic() + seconds, what))
-
-    def _send(self, outputs: Iterable[Output]) -> None:
-        kept = list(outputs)
-
-        def work() -> None:
-            producer = self.bus.producer()
-            try:
-                for output in kept:
-                    producer.send(output)
-                left = producer.flush(_SEND_SECONDS)
-            finally:
-                producer.close()
-            if left:
-                raise left[0][1]
-
-        _patiently(work)
-
-
-def _patiently(work: Callable[[], None]) -> None:
-    """Do it as soon as Kafka answers: on a busy machine it may miss its own heartbeats."""
-    until = time.monotonic() + 2 * _SEND_SECONDS
-    while True:
-        try:
-            work()
-        except Transient:
-            if time.monotonic() > until:
-                raise
-            time.sleep(0.5)
-        else:
-            return
 
 
 def _up(server: Process) -> None:
