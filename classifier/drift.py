@@ -1,7 +1,7 @@
 """How far a window lies from what the bundle has learnt from.
 
 A bundle may hold `drift.safetensors` (`training/drift.py` writes it): a probabilistic PCA (Tipping
-and Bishop, 1999) of the mean vectors of the training's windows. The covariance is
+and Bishop, 1999) of the training's windows, each summed up in one vector. The covariance is
 axes.T @ diag(variances - rest) @ axes + rest * I: the largest directions each with their variance,
 all others with one. The distance is Mahalanobis', the root of its mean over D numbers: 1 is usual.
 """
@@ -22,6 +22,13 @@ Numbers = npt.NDArray[np.float32]
 
 FAR = 99
 """Per cent of the training's windows that are closer than what counts as far."""
+_EVERY = 5
+"""Steps: neighbours hardly differ, and adding up all of a window in float16 takes 42 us more."""
+
+
+def summed_up(windows: npt.NDArray[np.float16]) -> Numbers:
+    """(N, T, D) windows to (N, D): the mean of every fifth step."""
+    return cast(Numbers, windows[:, ::_EVERY].mean(1, dtype=np.float32))
 
 
 @dataclass(frozen=True)
@@ -39,7 +46,7 @@ class Drift:
     quantiles: Numbers
 
     def distance(self, vectors: Numbers) -> Numbers:
-        """(N, D) mean vectors of windows to (N,) distances."""
+        """(N, D) windows summed up, to (N,) distances."""
         centred = vectors - self.mean
         along = centred @ self.axes.T  # (N, K)
         inside = along * along

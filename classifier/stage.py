@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import threading
 from collections.abc import Collection, Mapping, Sequence
 from typing import cast
@@ -12,6 +11,7 @@ import numpy as np
 from classifier.inference import Classify, Numbers, open_classifier
 from classifier.pins import Pins
 from classifier.settings import ClassifierSettings
+from classifier.shown import Shown
 from classifier.window import Completed, Window
 from shared import codec, metrics
 from shared.bundle import NORMAL, Bundle, find
@@ -22,6 +22,9 @@ from shared.sessions import Sessions
 from shared.settings import Configuration, KafkaSettings
 from shared.topics import Topics
 from shared.worker import Route, Worker
+
+_Ready = tuple[Partition, Features, Completed]
+"""A window that ended, the features that ended it, and where they came from."""
 
 
 class FeaturesDecoder:
@@ -62,15 +65,17 @@ class ClassifierStage:
             lambda _: Window(shape.window, shape.stride, shape.max_gap), idle_timeout_seconds
         )
         self._pins = Pins(self._sessions)
+        self._shown = Shown(bundle, lane)
 
     def process(self, batch: Sequence[Received]) -> list[Output]:
         """One output per window that ends and per end of stream, in the order of the records."""
-        ready: list[tuple[Features, Completed] | EndOfStream] = []
+        ready: list[_Ready | EndOfStream] = []
+        gone: list[str] = []
         for received in batch:
             message, record = received.message, received.record
             if isinstance(message, EndOfStream):
                 self._sessions.end(record, message.camera_id, message.session, message.ended_at)
-                self._gone(message.camera_id)
+                gone.append(message.camera_id)
                 ready.append(message)
             elif isinstance(message, Features):
                 self._check(message)
@@ -79,35 +84,44 @@ class ClassifierStage:
                 )
                 if window is not None:
                     windows = window.take(message, record.offset)
-                    ready += [(message, completed) for completed in windows]
+                    ready += [(record.partition, message, completed) for completed in windows]
                     key = message.camera_id, message.session
                     self._pins.note(record.partition, key, window)
-        for camera_id, _ in self._sessions.evict():
-            self._gone(camera_id)
+        gone += [camera_id for camera_id, _ in self._sessions.evict()]
         metrics.open_windows.labels(self._lane).set(len(self._sessions))
-        return self._outputs(ready)
+        outputs = self._outputs(ready)
+        for camera_id in gone:  # after its last windows of this very batch
+            self._shown.gone(camera_id)
+        return outputs
 
-    def _outputs(self, ready: Sequence[tuple[Features, Completed] | EndOfStream]) -> list[Output]:
-        windows = [item[1].features for item in ready if isinstance(item, tuple)]
-        results = zip(*self._classify(np.stack(windows)), strict=True) if windows else iter(())
-        return [
-            Output(self._topic, item.camera_id, codec.encode(item))
-            if isinstance(item, EndOfStream)
-            else self._predict(*item, *next(results))
-            for item in ready
+    def _outputs(self, ready: Sequence[_Ready | EndOfStream]) -> list[Output]:
+        ended = [item for item in ready if not isinstance(item, EndOfStream)]
+        made = iter(self._predictions(ended) if ended else [])
+        messages = [item if isinstance(item, EndOfStream) else next(made) for item in ready]
+        return [Output(self._topic, m.camera_id, codec.encode(m)) for m in messages]
+
+    def _predictions(self, ended: Sequence[_Ready]) -> list[Prediction]:
+        windows = np.stack([completed.features for _, _, completed in ended])
+        probabilities, attention = self._classify(windows)
+        predictions = [
+            self._prediction(of, window, *numbers)
+            for (_, of, window), *numbers in zip(ended, probabilities, attention, strict=True)
         ]
+        partitions = [partition for partition, *_ in ended]
+        self._shown.take(list(zip(partitions, predictions, strict=True)), windows, probabilities)
+        return predictions
 
-    def _predict(
+    def _prediction(
         self,
         of: Features,
         window: Completed,
         probabilities: Numbers,
         attention: Numbers,
-    ) -> Output:
+    ) -> Prediction:
         # A float32 softmax may exceed 1 in its last digit, which no reader would accept.
         shares = [min(float(p), 1.0) for p in probabilities]
         named = dict(zip(self._bundle.label_names, shares, strict=True))
-        prediction = Prediction(
+        return Prediction(
             lane=self._lane,
             camera_id=of.camera_id,
             session=of.session,
@@ -123,9 +137,6 @@ class ClassifierStage:
             frames=(window.first.frame, window.last.frame),
             motion=window.motion,
         )
-        metrics.predictions_total.labels(self._lane, prediction.label).inc()
-        metrics.score.labels(self._lane, prediction.camera_id).set(prediction.score)
-        return Output(self._topic, of.camera_id, codec.encode(prediction))
 
     def _check(self, features: Features) -> None:
         expected = self._bundle.backbone_fingerprint
@@ -136,11 +147,6 @@ class ClassifierStage:
                 "and the classifier of a lane the same bundle, and a new bundle a new lane"
             )
 
-    def _gone(self, camera_id: str) -> None:
-        """A camera that is no more must not show its last score for ever."""
-        with contextlib.suppress(KeyError):
-            metrics.score.remove(self._lane, camera_id)
-
     def oldest_needed(self) -> Mapping[Partition, int]:
         """The oldest record whose vector the next window of some camera begins with."""
         return dict(self._pins.oldest())
@@ -148,6 +154,7 @@ class ClassifierStage:
     def forget(self, partitions: Collection[Partition]) -> None:
         self._sessions.forget(partitions)
         self._pins.forget(partitions)
+        self._shown.forget(partitions)
 
     def durable(self, outputs: Sequence[Output]) -> None:
         pass

@@ -15,6 +15,7 @@ ProcessCollector(registry=registry)
 PlatformCollector(registry=registry)
 GCCollector(registry=registry)
 
+_SCORES = (0.05, 0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 0.95, 0.99)
 _SECONDS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60)
 
 
@@ -56,6 +57,10 @@ network_batch = _histogram("network_seconds", "Time of one batch in the backbone
 predictions_total = _counter("predictions", "Windows classified", "lane", "label")
 open_windows = _gauge("open_windows", "Cameras that hold an open window", "lane")
 score = _gauge("score", "Newest anomaly score (1 - P(normal))", "lane", "camera")
+label_score = Histogram("citywatch_label_score", "Probability of a label, every window",
+                        ("lane", "label"), buckets=_SCORES, registry=registry)  # fmt: skip
+domain_distance = _gauge("domain_distance", "How far a camera's windows are from those that were "
+                         "learnt from; 1: than 99 % of them", "lane", "camera")  # fmt: skip
 
 # alerting
 incidents_total = _counter("incidents", "Incidents opened", "lane", "camera", "label")

@@ -12,7 +12,7 @@ import numpy as np
 import numpy.typing as npt
 from safetensors.numpy import save_file
 
-from classifier.drift import Drift, Numbers
+from classifier.drift import Drift, Numbers, summed_up
 from shared.bundle import DRIFT_FILE, Bundle
 from training.features import Track
 from training.manifest import Clip
@@ -28,14 +28,14 @@ _LEAST = 1e-6
 def of(windows: Windows, tracks: Sequence[Track], clips: Sequence[Clip]) -> Drift:
     """Statistics of all windows of the clips; the clips' groups are told apart."""
     _, groups = np.unique([clip.group for clip in clips], return_inverse=True)
-    return describe(window_means(windows, tracks), groups[windows.clip])
+    return describe(summaries(windows, tracks), groups[windows.clip])
 
 
-def window_means(windows: Windows, tracks: Sequence[Track]) -> Numbers:
-    """(W, D) mean vectors, without holding all windows at once."""
-    return np.stack(
+def summaries(windows: Windows, tracks: Sequence[Track]) -> Numbers:
+    """(W, D) windows summed up, without holding all of them at once."""
+    return np.concatenate(
         [
-            tracks[clip].vectors[rows].mean(0, dtype=np.float32)
+            summed_up(tracks[clip].vectors[rows][None])
             for clip, rows in zip(windows.clip, windows.rows, strict=True)
         ]
     )
@@ -44,7 +44,7 @@ def window_means(windows: Windows, tracks: Sequence[Track]) -> Numbers:
 def describe(
     vectors: Numbers, groups: npt.NDArray[np.intp] | None = None, axes: int = AXES
 ) -> Drift:
-    """Statistics of (N, D) mean vectors of windows, `groups` (N,) being what they are cut from.
+    """Statistics of (N, D) windows summed up, `groups` (N,) being what they are cut from.
 
     Distances are taken group by group from the statistics of the others, in five folds: a camera
     that serving meets is none that training has seen either. Without `groups`, or with one, they

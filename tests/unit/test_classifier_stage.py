@@ -21,6 +21,7 @@ from shared.messages import EndOfStream, Features, FrameReference, Motion, Predi
 from shared.settings import Configuration
 from shared.topics import Topics
 from tests.support.bundles import write_bundle
+from training import drift
 
 STEP = 66_666_667
 MILLISECOND = 1_000_000
@@ -162,6 +163,56 @@ def test_the_score_of_a_camera_that_ended_is_not_shown(world: World) -> None:
     assert 'citywatch_score{camera="gone",lane="lane"}' in exposition()
     world.send(EndOfStream("gone", FILE, 6, 6 * STEP, "end"))
     assert 'camera="gone"' not in exposition()
+
+
+def test_nor_if_it_ended_in_the_batch_of_its_last_window(world: World) -> None:
+    end = EndOfStream("gone", FILE, 6, 6 * STEP, "end")
+    world.send(*(world.step(s, camera_id="gone") for s in range(6)), end)
+    assert 'camera="gone"' not in exposition()
+
+
+def test_a_camera_whose_partition_moved_is_another_workers_to_show(world: World) -> None:
+    world.send(*(world.step(s, camera_id="moved") for s in range(6)))
+    world.run([world.put(world.step(s, camera_id="stays"), P1) for s in range(6)])
+    world.stage.forget({P0})
+    assert 'camera="moved"' not in exposition() and 'camera="stays"' in exposition()
+
+
+def test_a_camera_that_shows_something_else_is_seen_to_be_far(tmp_path: Path) -> None:
+    random = np.random.default_rng(0)
+    usual = random.uniform(0.4, 0.6, (200, 1280)).astype(np.float32)
+    folder = write_bundle(tmp_path, window=6, stride=3, max_gap=2).folder
+    drift.write(folder, drift.describe(usual, np.arange(200) // 10))
+    world = World(tmp_path)
+
+    def watched(camera_id: str, vectors: Sequence[npt.NDArray[np.float32]]) -> float:
+        given = np.array(vectors, np.float16)
+        given[:, 0] = 0.5  # what Sums looks at stays a probability
+        world.send(*(world.step(s, camera_id=camera_id, vector=v) for s, v in enumerate(given)))
+        return float(metrics.domain_distance.labels("lane", camera_id)._value.get())
+
+    def like_training(count: int) -> list[npt.NDArray[np.float32]]:
+        return list(random.uniform(0.4, 0.6, (count, 1280)).astype(np.float32))
+
+    assert 0 < watched("usual", like_training(30)) < 1
+    assert watched("inverted", [1.5 - vector for vector in like_training(30)]) > 3
+    noise = random.uniform(0, 2, (30, 1280)).astype(np.float32)
+    assert watched("noise", list(noise)) > 3
+    # it moves with the camera, slowly: 10 s of other content after 10 s of the usual
+    mixed = watched("mixed", [*like_training(150), *noise.repeat(5, 0)])
+    assert 1 < mixed < watched("noise", list(noise))
+    world.send(EndOfStream("noise", FILE, 60, 60 * STEP, "end"))
+    assert 'citywatch_domain_distance{camera="noise"' not in exposition()
+    assert 'citywatch_domain_distance{camera="mixed"' in exposition()
+
+
+def test_without_statistics_no_distance_is_shown_and_scores_are_counted(world: World) -> None:
+    counted = metrics.label_score.labels("lane", "fighting")._sum.get()
+    world.send(*(world.step(s, 0.25, camera_id="plain") for s in range(6)))
+    assert metrics.label_score.labels("lane", "fighting")._sum.get() == pytest.approx(
+        counted + 0.25
+    )
+    assert 'citywatch_domain_distance{camera="plain"' not in exposition()
 
 
 def exposition() -> str:
