@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,9 +18,10 @@ from citywatch.sources import cameras_of
 from citywatch.standalone import Standalone
 from citywatch.tally import Tally
 from citywatch.view import View
+from shared.bundle import Bundle
 from shared.logs import start_logging
 from shared.service import stop_on_signals
-from shared.settings import ServiceSettings
+from shared.settings import Configuration, ServiceSettings
 
 FIXED = ("alerting.store=sqlite", "alerting.sqlite_file=:memory:")
 DEFAULTS = {("service", "log_level"): "ERROR"}
@@ -48,6 +50,7 @@ def watch(wish: Wish) -> int:
     cameras = cameras_of(wish.sources, wish.fps, wish.loop, wish.start)
     configuration = resolve(wish.config, wish.settings, wish.bundle, FIXED, DEFAULTS)
     lane, bundle = lane_and_bundle(configuration)
+    _be_lean(configuration, bundle, wish)
     start_logging(configuration.get(ServiceSettings))
     rules = Rules.of(bundle.description, configuration.get(AlertingSettings))
     tally = Tally(camera.id for camera in cameras)
@@ -69,6 +72,16 @@ def watch(wish: Wish) -> int:
         stack.enter_context(view)
         seconds = follow(house, tally, observers, stop, wish.seconds)
     return _report(wish, tally, seconds)
+
+
+def _be_lean(configuration: Configuration, bundle: Bundle, wish: Wish) -> None:
+    """Defaults for one process: what nobody looks at is not made, and no core is asked twice."""
+    ingest = configuration.tables.setdefault("ingest", {})
+    if bundle.description.input.kind == "difference" and wish.annotate is None:
+        ingest.setdefault("pictures", "grey")
+    # A second thread for each video pays only while there are cores without one.
+    spare = (os.cpu_count() or 1) // (len(wish.sources) + 1)
+    ingest.setdefault("decoder_threads", 1 if spare < 2 else 0)
 
 
 def _report(wish: Wish, tally: Tally, seconds: float) -> int:

@@ -13,6 +13,7 @@ from featurizer.inputs import Image, grey
 from featurizer.shedding import Shedding
 from shared import codec
 from shared.bus import Record
+from shared.errors import InvalidMessage
 from shared.messages import EndOfStream, Frame
 
 _END_OF_IMAGE = b"\xff\xd9"
@@ -71,6 +72,10 @@ class FrameDecoder:
         if frame.encoding == "raw":
             raw = np.frombuffer(frame.data, np.uint8).reshape(frame.height, frame.width, 3)
             return grey(raw) if self._only_grey else raw
+        if frame.encoding == "grey":
+            if not self._only_grey:
+                raise InvalidMessage("a grey picture, and this lane's model looks at colours")
+            return np.frombuffer(frame.data, np.uint8).reshape(frame.height, frame.width)
         if not frame.data.endswith(_END_OF_IMAGE):  # libjpeg would fill the rest with grey
             return None
         flags = cv2.IMREAD_GRAYSCALE if self._only_grey else cv2.IMREAD_COLOR

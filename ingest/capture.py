@@ -10,11 +10,11 @@ from collections.abc import Iterable, Iterator
 import cv2
 import numpy as np
 
-from ingest.motion import MotionMeter, Thumbnail, moving, thumbnail
+from ingest.motion import MotionMeter, Thumbnail, grey, moving, thumbnail
 from ingest.pictures import Image, Picture
 from ingest.settings import IngestSettings
 from shared.cameras import Camera
-from shared.messages import NANOSECONDS, EndOfStream, Frame, Motion, Session, slot
+from shared.messages import NANOSECONDS, Encoding, EndOfStream, Frame, Motion, Session, slot
 
 
 def capture(
@@ -53,13 +53,17 @@ class Shutter:
             return None
         self._last_index, self._last_at = index, picture.captured_at
         image = fitted(picture.image, self._settings.long_side)
+        if self._settings.pictures == "grey":
+            image = grey(image)
         cells = thumbnail(image)
         motion = self._meter.follow(cells)
         if self._key is not None and self._still(picture.captured_at, cells, self._key):
-            return self._frame(motion, image, b"", same_as=self._key[0])
+            return self._frame(motion, image, b"", "unchanged", same_as=self._key[0])
         self._key_required = False
         self._key = (index, picture.captured_at, cells)
-        return self._frame(motion, image, jpeg(image, self._settings.jpeg_quality))
+        if self._settings.pictures == "grey":
+            return self._frame(motion, image, image.tobytes(), "grey")
+        return self._frame(motion, image, jpeg(image, self._settings.jpeg_quality), "jpeg")
 
     def require_key(self) -> None:
         """Make the next frame a full one: frames have been lost behind this shutter."""
@@ -84,13 +88,14 @@ class Shutter:
         return not due and not moving(before, cells).any()
 
     def _frame(
-        self, motion: Motion, image: Image, data: bytes, same_as: int | None = None
-    ) -> Frame:
+        self, motion: Motion, image: Image, data: bytes, encoding: Encoding,
+        same_as: int | None = None,
+    ) -> Frame:  # fmt: skip
         height, width = image.shape[:2]
         return Frame(
             self._camera.id, str(self._session), self._last_index, self._last_at,
-            self._session.live, self._camera.lanes, "jpeg" if same_as is None else "unchanged",
-            height, width, data, motion, same_as,
+            self._session.live, self._camera.lanes, encoding, height, width, data, motion,
+            same_as,
         )  # fmt: skip
 
 

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import time
 from collections.abc import Collection, Mapping
+from typing import get_args
 
 from ingest.publisher import AWAITING_KEY, BUS_FULL
 from ingest.supervisor import CameraStatus, Ends, Supervisor, Surroundings
 from shared import metrics
 from shared.cameras import Camera
+from shared.messages import Encoding
 
 
 class Fleet:
@@ -74,7 +76,7 @@ def _forget(camera: str) -> None:
     """A camera that is gone has no metrics."""
     metrics.camera_up.remove(camera)
     metrics.reconnects_total.remove(camera)
-    for encoding in ("jpeg", "unchanged"):
+    for encoding in get_args(Encoding):
         metrics.frames_total.remove(camera, encoding)
     for reason in (BUS_FULL, AWAITING_KEY):
         metrics.dropped_total.remove(camera, reason)

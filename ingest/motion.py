@@ -27,17 +27,24 @@ _DECAY = 0.8  # of the smoothed map and centre, per 1/15 s
 _QUIET = 2.0  # smoothed moving cells in the best box below which the region stays where it is
 
 
+def grey(image: Image) -> Image:
+    """Height x width of a BGR picture; a grey one as it is."""
+    if image.ndim == 2:
+        return image
+    return np.asarray(cv2.cvtColor(image, cv2.COLOR_BGR2GRAY), np.uint8)
+
+
 def thumbnail(image: Image) -> Thumbnail:
     """The picture as 64 x 64 grey cells, each the mean of the pixels under it.
 
     Halving by means of 2 x 2 first is four times faster than one area mean from full size.
     """
-    grey = cv2.cvtColor(image, cv2.COLOR_BGR2GRAY)
-    height, width = grey.shape
+    small = grey(image)
+    height, width = small.shape
     while min(height, width) >= 2 * CELLS:
         height, width = height // 2, width // 2
-        grey = cv2.resize(grey, (width, height), interpolation=cv2.INTER_LINEAR)
-    return np.asarray(cv2.resize(grey, (CELLS, CELLS), interpolation=cv2.INTER_AREA), np.uint8)
+        small = np.asarray(cv2.resize(small, (width, height), interpolation=cv2.INTER_LINEAR))
+    return np.asarray(cv2.resize(small, (CELLS, CELLS), interpolation=cv2.INTER_AREA), np.uint8)
 
 
 def moving(before: Thumbnail, now: Thumbnail) -> Thumbnail:

@@ -13,7 +13,7 @@ from shared import metrics
 from shared.bus import Output
 from shared.cameras import Camera
 from shared.codec import decode, encode
-from shared.messages import EndOfStream, Frame, Session
+from shared.messages import Encoding, EndOfStream, Frame, Session
 
 BUS_FULL = "bus_full"
 AWAITING_KEY = "awaiting_key"
@@ -42,6 +42,7 @@ class Publisher:
         self._stop = stop
         self._key_please = key_please
         self._session: str | None = None
+        self._encoding: Encoding = "jpeg"  # of full frames, by the first one
         self._next_index = 0
         self._last_at = 0
         self._dropped: Counter[str] = Counter()
@@ -53,7 +54,8 @@ class Publisher:
     def frame(self, parcel: Parcel) -> None:
         """Publish a FULL or UNCHANGED parcel, or drop it."""
         if self._session is None:
-            self._session = decode(parcel.payload, Frame).session
+            first = decode(parcel.payload, Frame)
+            self._session, self._encoding = first.session, first.encoding
         self._next_index, self._last_at = parcel.index + 1, parcel.at
         if self._awaiting_key and parcel.kind is Kind.UNCHANGED:
             self._drop(AWAITING_KEY)
@@ -66,7 +68,7 @@ class Publisher:
             self._awaiting_key = False
             self._dropped.clear()
             self.published += 1
-            encoding = "jpeg" if parcel.kind is Kind.FULL else "unchanged"
+            encoding = self._encoding if parcel.kind is Kind.FULL else "unchanged"
             metrics.frames_total.labels(self._camera.id, encoding).inc()
             return
         self._drop(BUS_FULL)

@@ -10,8 +10,7 @@ from __future__ import annotations
 
 import re
 import time
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Protocol
 
@@ -20,39 +19,22 @@ import numpy as np
 
 from ingest.addresses import Kind, kind_of, path_of, redact
 from ingest.clocks import FileClock, StreamClock
-from ingest.pictures import Image, Picture
+from ingest.pictures import Facts, Image, Picture, Wanted, check_end
 from ingest.settings import IngestSettings
 from shared.errors import CitywatchError, SourceError
 from shared.messages import NANOSECONDS
 
-__all__ = ["Facts", "Picture", "Source", "open_source"]
+__all__ = ["Facts", "Picture", "Source", "Wanted", "open_source"]
 
 PICTURES = frozenset({".jpg", ".jpeg", ".png", ".bmp", ".webp", ".tif", ".tiff"})
 
-Wanted = Callable[[int], bool]
-"""Whether a picture of this time will be used: pixels are converted only then."""
-
-_MISSING_TOLERATED = 0.9  # share of the frames that a file promises; containers round
+_FILE_THREADS = 2  # one decodes ahead while we convert and compress
 _ACCELERATION = {
     "auto": cv2.VIDEO_ACCELERATION_ANY,
     "software": cv2.VIDEO_ACCELERATION_NONE,
     "vaapi": cv2.VIDEO_ACCELERATION_VAAPI,
     "nvdec": cv2.VIDEO_ACCELERATION_NONE,  # chosen by the decoder's name: capture_process.py
 }
-
-
-@dataclass(frozen=True, slots=True)
-class Facts:
-    """What is known of a source once it is open. Sizes in pixels; `fps` 0 where unknown."""
-
-    kind: Kind
-    live: bool
-    width: int = 0
-    height: int = 0
-    fps: float = 0.0
-    codec: str = ""
-    frames: int = 0
-    """How many pictures there are; 0: unknown, or no end."""
 
 
 class Source(Protocol):
@@ -83,6 +65,14 @@ def open_source(
         return FolderSource(path_of(source), start, fps)
     if kind == "file" and not path_of(source).is_file():
         raise SourceError(f"{source}: no such file")
+    if kind == "file" and settings.pictures == "grey" and settings.decoder in ("auto", "software"):
+        # Only who wants it loads a second decoder library.
+        from ingest.luminance import open_luminance  # noqa: PLC0415
+
+        threads = settings.decoder_threads or _FILE_THREADS
+        found = open_luminance(path_of(source), start, settings.long_side, threads)
+        if found is not None:
+            return found
     return VideoSource(source, kind, settings, start)
 
 
@@ -133,18 +123,7 @@ class VideoSource:
                     yield Picture(at, np.asarray(image, np.uint8))
         finally:
             video.release()
-        self._complain(grabbed, given)
-
-    def _complain(self, grabbed: int, given: int) -> None:
-        """Raise SourceError if the end of the pictures is not the end of the source."""
-        if self.facts.live:
-            raise SourceError(f"{self._name}: gives no more pictures")
-        if not given:
-            raise SourceError(f"{self._name}: not one picture in it can be decoded")
-        if grabbed < self.facts.frames * _MISSING_TOLERATED:
-            raise SourceError(
-                f"{self._name}: damaged or cut off: {grabbed} of {self.facts.frames} frames read"
-            )
+        check_end(self._name, self.facts, grabbed, given)
 
 
 class FolderSource:
@@ -209,8 +188,8 @@ class DrawnSource:
 
 
 def _opened(source: str, kind: Kind, settings: IngestSettings) -> cv2.VideoCapture:
-    # A second thread decodes ahead while we convert and compress; live it would add a delay.
-    threads = settings.decoder_threads or (2 if kind == "file" else 1)
+    # Live, a second thread would add a delay.
+    threads = settings.decoder_threads or (_FILE_THREADS if kind == "file" else 1)
     options = [
         cv2.CAP_PROP_OPEN_TIMEOUT_MSEC, round(settings.open_timeout_seconds * 1000),
         cv2.CAP_PROP_READ_TIMEOUT_MSEC, round(settings.read_timeout_seconds * 1000),

@@ -36,6 +36,7 @@ MAX_DATA_BYTES = 64 << 20
 MAX_VECTOR = 16_384
 MAX_LABELS = 1024
 MAX_WINDOW = 4096
+_BYTES_A_PIXEL = {"raw": 3, "grey": 1}
 _MAX_INTEGER = (1 << 63) - 1
 
 M = TypeVar("M", bound=Message)
@@ -119,9 +120,10 @@ def _picture(frame: Frame) -> None:
         raise InvalidMessage("only an unchanged frame has same_as")
     if not 0 < frame.height * frame.width <= MAX_PIXELS:
         raise InvalidMessage(f"{frame.width}x{frame.height} is not 1 to {MAX_PIXELS} pixels")
-    if frame.encoding == "raw":
-        if len(frame.data) != frame.height * frame.width * 3:
-            raise InvalidMessage("raw data is not height x width x 3 bytes")
+    if frame.encoding in _BYTES_A_PIXEL:
+        each = _BYTES_A_PIXEL[frame.encoding]
+        if len(frame.data) != frame.height * frame.width * each:
+            raise InvalidMessage(f"{frame.encoding} data is not height x width x {each} bytes")
     elif jpeg_size(frame.data) != (frame.height, frame.width):
         raise InvalidMessage("the JPEG is not of the size that the message states")
 
@@ -188,7 +190,7 @@ def _data(value: Any) -> bytes:
 
 
 def _encoding(value: Any) -> str:
-    if value not in ("jpeg", "raw", "unchanged"):
+    if value not in ("jpeg", "raw", "grey", "unchanged"):
         raise InvalidMessage(f"not an encoding: {_short(value)}")
     return str(value)
 

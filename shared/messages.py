@@ -79,7 +79,7 @@ class FrameReference:
     offset: int
 
 
-Encoding = Literal["jpeg", "raw", "unchanged"]
+Encoding = Literal["jpeg", "raw", "grey", "unchanged"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,8 +88,9 @@ class Frame:
 
     `index` counts sampling slots since the session began, before any drop: what was lost leaves a
     visible gap, and `dropped_before` says how many frames were lost since the last one, by reason.
-    `data` is a JPEG, or height x width x 3 BGR bytes (`raw`), or empty (`unchanged`: the picture
-    of index `same_as` still stands).
+    `data` is a JPEG, or height x width x 3 BGR bytes (`raw`), or height x width bytes of luminance
+    0..255 (`grey`: within one process), or empty (`unchanged`: the picture of index `same_as` still
+    stands).
     """
 
     camera_id: str

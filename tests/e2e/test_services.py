@@ -35,7 +35,10 @@ def test_kafka_and_one_process_agree(
     made = write_video(tmp_path / "yard.mp4", seconds=5, fps=25, size=(256, 192))
     bundle, other = real(bundle, made)
     lane = Bundle(bundle).name
-    alone = citywatch("watch", video, other, "--json", "--bundle", bundle, env=ALARM)
+    alone = citywatch(
+        "watch", video, other, "--json", "--bundle", bundle, "--set", "ingest.pictures=jpeg",
+        env=ALARM,
+    )  # fmt: skip
     assert alone.code == 0, alone.err
     with four_services(kafka, redis_url, bundle, tmp_path, **ALARM) as there:
         subscriber = start(

@@ -59,13 +59,14 @@ references = st.builds(FrameReference, naturals, naturals)
 
 @st.composite
 def frames(draw: st.DrawFn) -> Frame:
-    encodings: list[Encoding] = ["jpeg", "raw", "unchanged"]
+    encodings: list[Encoding] = ["jpeg", "raw", "grey", "unchanged"]
     encoding = draw(st.sampled_from(encodings))
     height, width = draw(st.integers(1, 50)), draw(st.integers(1, 50))
     index = draw(st.integers(1, 1 << 40))
     data = {
         "jpeg": jpeg(height, width, draw(st.binary(max_size=50))),
         "raw": bytes(height * width * 3),
+        "grey": bytes(height * width),
         "unchanged": b"",
     }[encoding]
     same_as = draw(st.integers(0, index - 1)) if encoding == "unchanged" else None
@@ -257,6 +258,7 @@ def test_another_type() -> None:
         ({"data": b"GIF89a"}, "not of the size"),
         ({"data": b""}, "not of the size"),
         ({"encoding": "raw"}, "height x width x 3"),
+        ({"encoding": "grey"}, "height x width x 1"),
         ({"encoding": "raw", "height": 0, "width": 0, "data": b""}, "0x0"),
         ({"height": 0, "width": 0, "data": jpeg(0, 0)}, "0x0"),
         ({"encoding": "png"}, "not an encoding"),
