@@ -139,7 +139,11 @@ class Progress:
     def bury(self, records: Iterable[Record]) -> None:
         """The dead letters of these records are on their way."""
         for record in records:
-            self._tracks[record.partition].buried.add(record.offset)
+            self.bury_at(record.partition, {record.offset})
+
+    def bury_at(self, partition: Partition, offsets: Collection[int]) -> None:
+        """The dead letters of the records there are on their way, perhaps since an earlier life."""
+        self._tracks[partition].buried.update(offsets)
 
     def buried(self, record: Record) -> bool:
         """Whether the record is a dead letter already."""

@@ -191,12 +191,12 @@ class Worker:
         try:
             if not records and not any(self._consumer.lag().values()):
                 self._caution.survived()
-            elif not records:
-                return
-            elif len(records) == 1 and not self._caution.begin(records[0]):
+            elif records and not self._caution.begin(records):
                 reason = "the process died each time this record alone was being processed"
                 self._outbound.put([self._burial.letter(records[0], reason)], {})
                 self._progress.bury(records)
+                self._settle(keep=0)
+                self._caution.bury(records[0])
         except Transient:
             self._inbound.read_again(records)
             raise

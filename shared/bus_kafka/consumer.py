@@ -151,17 +151,18 @@ class KafkaConsumer:
             return lost
 
     def lag(self) -> dict[Partition, int]:
-        """A partition that has not answered yet counts as one behind: never as read to its end."""
+        """A partition that has not answered yet, or is to be read again, is never at its end."""
         client = self._membership.client
         if client is None:
             return {}
         states = client._subscription.assignment  # KafkaConsumer.position might ask the broker
-        return {
+        lag = {
             Partition(*place): max(state.highwater - state.position.offset, 0)
             if state.highwater is not None and state.position is not None
             else 1
             for place, state in list(states.items())
         }
+        return lag | dict.fromkeys(self._offsets.to_go_back() & lag.keys(), 1)
 
     def generation(self) -> int:
         return self._membership.generation

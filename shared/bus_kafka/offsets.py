@@ -68,6 +68,10 @@ class Offsets:
         """Read these again. It takes effect in `go_back`, so that it cannot fail."""
         self._rewound |= dict.fromkeys(partitions, to_beginning)
 
+    def to_go_back(self) -> frozenset[Partition]:
+        """What `go_back` will seek."""
+        return frozenset(self._rewound)
+
     def go_back(self, client: Client) -> None:
         """Seek what is to be read again; if Kafka does not answer, the rest is done next time."""
         for partition, to_beginning in list(self._rewound.items()):

@@ -49,6 +49,16 @@ def test_rewind_reads_again_from_the_commit(world: World) -> None:
     assert member.take_lost() == frozenset()
 
 
+def test_what_is_to_be_read_again_is_lag_at_once(world: World) -> None:
+    """A worker takes away its notes of what may have killed it when nothing is left to read."""
+    world.fill(*(("c", str(i).encode()) for i in range(6)))
+    member = world.join()
+    place = take(member, 6)[0].partition
+    poll_until([member], lambda: not any(member.lag().values()))
+    member.rewind({place})
+    assert member.lag()[place] > 0
+
+
 def test_rewind_knows_what_an_earlier_member_committed(world: World) -> None:
     world.fill(*(("c", str(i).encode()) for i in range(6)))
     first = world.join()

@@ -20,10 +20,12 @@ BOOM = "boom"
 
 
 class World:
-    """A bus with one partition, and lives of a worker on it, one after the other."""
+    """A bus, and lives of a worker on it, one after the other."""
 
-    def __init__(self, *records: str, threads: int = 0, pinned: bool = False) -> None:
-        self.bus = MemoryBus(partitions=1)
+    def __init__(
+        self, *records: str, threads: int = 0, pinned: bool = False, partitions: int = 1
+    ) -> None:
+        self.bus = MemoryBus(partitions=partitions)
         self.width = 100 if pinned else 1  # a window that holds everything commits nothing
         self.threads = threads
         feed(self.bus, *records)
@@ -46,7 +48,17 @@ class World:
         given = settings(max_records=7, decode_threads=self.threads)
         worker = Worker(self.bus, stage, self.decode, ROUTE, given, stop)
         died: list[BaseException] = []
-        before, tracks = len(log(self.bus, IN)), worker._progress._tracks
+        ends = {
+            place: self.bus.log(place).end
+            for place in (Partition(IN, n) for n in range(self.bus.partitions))
+        }
+        tracks = worker._progress._tracks
+
+        def done() -> bool:
+            return all(
+                not end or (place in tracks and (tracks[place].done or 0) >= end)
+                for place, end in ends.items()
+            )
 
         def run() -> None:
             try:
@@ -59,9 +71,7 @@ class World:
         thread = threading.Thread(target=run, daemon=True)
         thread.start()
         with self.bus.changed:
-            assert self.bus.changed.wait_for(
-                lambda: died or (PLACE in tracks and (tracks[PLACE].done or 0) >= before), SECONDS
-            )
+            assert self.bus.changed.wait_for(lambda: died or done(), SECONDS)
         stop.set()
         thread.join(SECONDS)
         assert not thread.is_alive()
@@ -100,6 +110,18 @@ def test_two_of_them() -> None:
     world.lives()
     assert texts(world.bus, DEAD) == [BOOM, BOOM]
     assert set(texts(world.bus)) == {"0", "1", "2"}
+
+
+def test_who_waits_at_the_end_of_another_partition_is_not_accused() -> None:
+    """While stepping one is begun alone in each life, and each time another record kills."""
+    world = World(partitions=2, pinned=True)
+    feed(world.bus, "a0", BOOM, "a1", BOOM, "a2", BOOM, "a3", key="a")
+    feed(world.bus, "b0", "b1", key="b")
+    world.lives()
+    assert texts(world.bus, DEAD, "a") == [BOOM] * 3
+    assert texts(world.bus, DEAD, "b") == []
+    assert texts(world.bus, key="b")[-1] == "b0-b1"
+    assert texts(world.bus, key="a")[-1] == "a0-a1-a2-a3"
 
 
 def test_without_notes_it_would_be_for_ever(monkeypatch: pytest.MonkeyPatch) -> None:

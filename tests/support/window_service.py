@@ -121,9 +121,13 @@ class WindowService:
         return {key: list(texts) for key, texts in found.items()}
 
 
-def until(condition: Callable[[], bool], said: Callable[[], object] = lambda: "") -> None:
+def until(
+    condition: Callable[[], bool],
+    said: Callable[[], object] = lambda: "",
+    seconds: float = SECONDS,
+) -> None:
     """Looked at again and again."""
-    deadline = time.monotonic() + SECONDS
+    deadline = time.monotonic() + seconds
     while not condition():
         assert time.monotonic() < deadline, said()
         time.sleep(0.02)
