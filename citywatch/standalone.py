@@ -17,6 +17,8 @@ from importlib import import_module
 from types import TracebackType
 from typing import Self
 
+from ingest import nursery
+from ingest.addresses import kind_of
 from ingest.stage import IngestWorker
 from ingest.supervisor import CameraStatus
 from shared.bus import Output, Record
@@ -70,6 +72,8 @@ class Standalone:
 
         Raises whatever a stage raises while it is built.
         """
+        if any(kind_of(camera.source) != "synthetic" for camera in self._cameras):
+            nursery.warm_up()  # while the model loads
         seen = (self.topics.frames, self.topics.predictions(self.lane), self.topics.anomalies)
         self._view = self.bus.consumer(_VIEW, seen)
         try:

@@ -1,4 +1,4 @@
-"""`python -m ingest.capture_process`: reads one camera, in a process that may be killed.
+"""Reads one camera, in a process that may be killed. `nursery.py` forks it.
 
 OpenCV's `read()` can block for ever after a network loss; here that harms nobody else. `pipe.py`
 says what goes in and out.
@@ -52,7 +52,3 @@ def _obey(recorder: Recorder) -> None:
     while os.read(0, 64):
         recorder.require_key()
     os._exit(0)
-
-
-if __name__ == "__main__":
-    main()

@@ -7,12 +7,11 @@ import fcntl
 import os
 import re
 import select
-import subprocess
-import sys
 import time
 from collections import deque
 from collections.abc import Callable, Iterator
 
+from ingest.nursery import birth
 from ingest.pipe import KEY_PLEASE, Kind, Order, Parcel, Unpacker
 from shared.errors import SourceError
 
@@ -24,25 +23,15 @@ _ORIGIN = re.compile(r"^(\[[^]]*\] *)+(global [\w.]+:\d+ \w+ *)?")
 
 
 class Child:
-    """One run of `python -m ingest.capture_process`."""
+    """One run of `ingest.capture_process`, in a process of its own."""
 
     def __init__(self, order: Order, redact: Callable[[str], str]) -> None:
         self._redact = redact
         self._settings = order.settings
         self._name = redact(order.address)
-        self._process = subprocess.Popen(
-            [sys.executable, "-m", "ingest.capture_process"],
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-            bufsize=0,
-            # A Ctrl-C at the terminal is for us: we say when it ends.
-            start_new_session=True,
-        )
-        assert self._process.stdin and self._process.stdout and self._process.stderr
-        self._down = self._process.stdin
-        self._up = self._process.stdout.fileno()
-        self._words = self._process.stderr.fileno()
+        self._process = birth()
+        self._down, self._up = self._process.down, self._process.up
+        self._words = self._process.words
         for fd in (self._up, self._words):
             os.set_blocking(fd, False)
         fcntl.fcntl(self._up, fcntl.F_SETPIPE_SZ, _PIPE_BYTES)
@@ -54,8 +43,8 @@ class Child:
         self._said: deque[str] = deque(maxlen=4)
         self._half_line = ""
         with contextlib.suppress(BrokenPipeError):  # dead already: `parcels` will say so
-            self._down.write(order.model_dump_json().encode() + b"\n")
-        os.set_blocking(self._down.fileno(), False)
+            os.write(self._down, order.model_dump_json().encode() + b"\n")
+        os.set_blocking(self._down, False)
 
     def started(self) -> None:
         """Wait until the process has loaded its libraries. Raises SourceError if it cannot."""
@@ -85,7 +74,7 @@ class Child:
     def require_key(self) -> None:
         """Ask for a full frame."""
         with contextlib.suppress(OSError):  # gone, or asked so often that the pipe is full
-            self._down.write(KEY_PLEASE)
+            os.write(self._down, KEY_PLEASE)
 
     def kill(self) -> None:
         """End the process at once. May be called from any thread, and twice."""
@@ -93,12 +82,7 @@ class Child:
 
     def close(self) -> None:
         """Kill, wait, free the pipes."""
-        self.kill()
-        self._process.wait()
-        for stream in (self._process.stdin, self._process.stdout, self._process.stderr):
-            if stream is not None:
-                with contextlib.suppress(OSError):
-                    stream.close()
+        self._process.close()
 
     def _receive(self, timeout: float, silence: str) -> list[Parcel]:
         """At least one parcel. Raises SourceError after `timeout` seconds, or at the end."""

@@ -92,12 +92,14 @@ def site(**settings: object) -> Iterator[Site]:
 
 
 def children() -> list[int]:
-    """Process ids of the capture processes that this process has started."""
+    """Process ids of the capture processes: what our nursery has forked."""
     listing = subprocess.run(
-        ["ps", "--ppid", str(os.getpid()), "-o", "pid=,args="],
-        capture_output=True, text=True, check=True,
-    ).stdout  # fmt: skip
-    return [int(line.split()[0]) for line in listing.splitlines() if "capture_process" in line]
+        ["ps", "-eo", "pid=,ppid=,args="], capture_output=True, text=True, check=True
+    ).stdout
+    rows = [line.split(maxsplit=2) for line in listing.splitlines()]
+    born = [(int(pid), int(parent)) for pid, parent, name in rows if "ingest.nursery" in name]
+    nurseries = {pid for pid, parent in born if parent == os.getpid()}
+    return [pid for pid, parent in born if parent in nurseries]
 
 
 def whole(place: Site, name: str, count: int) -> None:
@@ -297,4 +299,4 @@ def test_credentials_are_nowhere_to_be_seen(
     said += caplog.text + printed.out + printed.err + processes
     for secret in ("hunter2", "hunter3", "hunter4"):
         assert secret not in said
-    assert "capture_process" in processes
+    assert "ingest.nursery" in processes
