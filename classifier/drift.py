@@ -21,7 +21,7 @@ from shared.errors import InvalidBundle
 Numbers = npt.NDArray[np.float32]
 
 FAR = 99
-"""Per cent of the training's windows that are closer than what counts as far."""
+"""Per cent of the training's groups that are closer than what counts as far."""
 _EVERY = 5
 """Steps: neighbours hardly differ, and adding up all of a window in float16 takes 42 us more."""
 
@@ -34,9 +34,8 @@ def summed_up(windows: npt.NDArray[np.float16]) -> Numbers:
 @dataclass(frozen=True)
 class Drift:
     """`mean` (D,), `axes` (K, D) of unit length, `variances` (K,), `rest` (1,) the variance of
-    every other direction, `quantiles` (101,) of the distance of training windows, in per cent.
-
-    The quantiles are those of windows from groups that the statistics had not seen.
+    every other direction, `quantiles` (101,) by per cent of the training's groups: of the mean
+    distance of a group's windows from statistics that had not seen it.
     """
 
     mean: Numbers
@@ -55,7 +54,7 @@ class Drift:
         return cast(Numbers, np.sqrt(total / vectors.shape[1]))
 
     def relative(self, vectors: Numbers) -> Numbers:
-        """(N,) distances in units of the one below which 99 % of the training's windows lie."""
+        """(N,) distances in units of the one below which 99 % of the training's groups lie."""
         return cast(Numbers, self.distance(vectors) / self.quantiles[FAR])
 
 

@@ -18,7 +18,7 @@ from training.features import Track
 from training.manifest import Clip
 from training.windows import Windows
 
-AXES = 32
+AXES = 64
 """Directions with a variance of their own, at most."""
 _FOLDS = 5
 _LEAST = 1e-6
@@ -46,20 +46,19 @@ def describe(
 ) -> Drift:
     """Statistics of (N, D) windows summed up, `groups` (N,) being what they are cut from.
 
-    Distances are taken group by group from the statistics of the others, in five folds: a camera
-    that serving meets is none that training has seen either. Without `groups`, or with one, they
-    are those of the vectors themselves.
+    The quantiles are those of the groups' mean distances, taken in five folds from the statistics
+    of other groups: a camera that serving meets is none that training has seen either, and what is
+    shown of it is an average. Without `groups` each window stands for itself.
     """
-    numbers = np.zeros(len(vectors), np.intp)
-    if groups is not None:
-        numbers = np.unique(groups, return_inverse=True)[1] % _FOLDS
-    folds = np.unique(numbers)
-    distances = np.zeros(len(vectors), np.float32)
-    for fold in folds:
-        own = numbers == fold
-        others = ~own if len(folds) > 1 else own
-        distances[own] = _fitted(vectors[others], axes).distance(vectors[own])
     whole = _fitted(vectors, axes)
+    distances = whole.distance(vectors)
+    if groups is not None:
+        _, numbers, sizes = np.unique(groups, return_inverse=True, return_counts=True)
+        for fold in range(_FOLDS if len(sizes) > 1 else 0):
+            own = numbers % _FOLDS == fold
+            if own.any():
+                distances[own] = _fitted(vectors[~own], axes).distance(vectors[own])
+        distances = (np.bincount(numbers, distances) / sizes).astype(np.float32)
     quantiles = np.percentile(distances, np.arange(101)).astype(np.float32)
     return Drift(whole.mean, whole.axes, whole.variances, whole.rest, quantiles)
 
