@@ -27,7 +27,7 @@ from shared.messages import NANOSECONDS, Prediction, Session
 from tests.faults.checker import Rules, read_logs
 from tests.faults.city import FPS, City
 from tests.faults.plan import TARGETS, Fault, plan
-from tests.faults.verdict import Verdict, judge
+from tests.faults.verdict import Recovery, Verdict, alone, judge
 from tests.support.broker import CannotStart
 
 _POISON_EVERY = 4  # faults
@@ -62,7 +62,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         _remove(folder)
     else:
         _say(f"the services' logs and the servers' state are kept in {folder}")
-    print(json.dumps(_summary(verdict)))
+    print(json.dumps(_summary(verdict, struck)))
     return 0 if verdict.good and not bug else 1
 
 
@@ -165,15 +165,19 @@ def _report(verdict: Verdict, struck: Sequence[tuple[float, Fault]], city: City)
     ]
     for name, value in rows:
         print(f"{name:26} {value:>8}")
+    moments = [at for at, _ in struck]
     pairs = [
         (back, fault) for back, (_, fault) in zip(verdict.recovery, struck, strict=True) if back
     ]
+    groups = {"all": [back for back, _ in pairs], "alone": alone(verdict.recovery, moments)}
+    for back, fault in pairs:
+        groups.setdefault(fault.target, []).append(back)
     print(f"\n{'recovery, s':14} {'faults':>6} {'median':>7} {'p90':>7} {'max':>7}")
-    for target in ("all", *dict.fromkeys(fault.target for _, fault in struck)):
-        times = [back.seconds for back, fault in pairs if target in ("all", fault.target)]
-        if times:
-            print(f"{target:14} {len(times):6} {statistics.median(times):7.1f} "
-                  f"{_p90(times):7.1f} {max(times):7.1f}")  # fmt: skip
+    for name, some in groups.items():
+        if some:
+            times = _times(some)
+            print(f"{name:14} {len(some):6} {times['median']:7.1f} {times['p90']:7.1f} "
+                  f"{times['max']:7.1f}")  # fmt: skip
     for back, fault in sorted(pairs, key=lambda pair: -pair[0].seconds)[:_SLOWEST]:
         print(f"{back.seconds:6.1f} s after {fault}: {back.camera} was the last to come back")
     for line in [*city.services.unexpected, *verdict.broken[:_SHOWN]]:
@@ -183,26 +187,28 @@ def _report(verdict: Verdict, struck: Sequence[tuple[float, Fault]], city: City)
     print()
 
 
-def _summary(verdict: Verdict) -> dict[str, object]:
-    times = [back.seconds for back in verdict.recovery if back is not None]
+def _summary(verdict: Verdict, struck: Sequence[tuple[float, Fault]]) -> dict[str, object]:
     counts = {
         field.name: getattr(verdict, field.name)
         for field in dataclasses.fields(verdict)
         if field.name not in ("recovery", "broken")
     }
+    back = [some for some in verdict.recovery if some is not None]
+    own = alone(verdict.recovery, [at for at, _ in struck])
     recovery = {
-        "median": round(statistics.median(times), 2),
-        "p90": round(_p90(times), 2),
-        "max": round(max(times), 2),
-    } if times else None  # fmt: skip
+        **_times(back), "alone": {"faults": len(own), **_times(own)} if own else None,
+    } if back else None  # fmt: skip
     order = ("expected", "delivered", "missing", "duplicates", "incidents_expected",
              "incidents_lost", "incidents_repeated")  # fmt: skip
     found = counts | {"missing": verdict.missing}
     return {name: found[name] for name in order} | {"recovery_seconds": recovery}
 
 
-def _p90(times: Sequence[float]) -> float:
-    return sorted(times)[min(int(len(times) * 0.9), len(times) - 1)]
+def _times(recoveries: Sequence[Recovery]) -> dict[str, float]:
+    times = sorted(back.seconds for back in recoveries)
+    p90 = times[min(int(len(times) * 0.9), len(times) - 1)]
+    found = {"median": statistics.median(times), "p90": p90, "max": times[-1]}
+    return {name: round(value, 2) for name, value in found.items()}
 
 
 def _say(text: str) -> None:
@@ -229,7 +235,8 @@ docs/delivery.md's promises are checked from what lies in the topics.""",
 the table    duplicates: predictions that came again and were known by their id. Transitions:
              incidents that opened or closed; expected is what the same predictions give when
              nothing goes wrong. Recovery: from a fault until every live camera had a prediction
-             of pictures taken after it; a window of two seconds and other faults included.
+             of pictures taken after it, a window of two seconds included; alone: of those faults
+             from which all had recovered before another one struck.
 last line    one JSON object: expected delivered missing duplicates incidents_expected
              incidents_lost incidents_repeated recovery_seconds
 exit code    0 nothing lost; 1 something lost or recorded twice, or a service died of a bug;

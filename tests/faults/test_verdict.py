@@ -11,7 +11,7 @@ from shared.bus import Partition, Record
 from shared.codec import encode
 from shared.messages import NANOSECONDS, Features, Frame, FrameReference, Message, Session
 from tests.faults.checker import Logs, Rules
-from tests.faults.verdict import Recovery, Verdict, judge, recovery
+from tests.faults.verdict import Recovery, Verdict, alone, judge, recovery
 from tests.support.predictions import description, end, prediction
 
 RULES = Rules("street", fps=10, window=4, stride=2, max_gap=1, regular=False)
@@ -87,3 +87,10 @@ def test_recovery_is_when_every_live_camera_shows_what_came_after() -> None:
         *records(end(20, camera_id="a")),
     ]  # fmt: skip
     assert recovery(log, [11, 13.5]) == [Recovery(4, "b"), None]
+
+
+def test_a_recovery_is_alone_if_nothing_else_was_or_came_down() -> None:
+    back = [Recovery(seconds, "a") for seconds in (3, 12, 7, 4, 5)]
+    at = [0, 10, 15, 40, 50]
+    assert alone(back, at) == [back[0], back[3], back[4]]
+    assert alone([back[0], None, back[3]], [0, 10, 40]) == [back[0]]  # the second never came back

@@ -115,6 +115,19 @@ def recovery(predictions: Iterable[Record], struck_at: Sequence[float]) -> list[
     return [after(moment) for moment in struck_at]
 
 
+def alone(back: Sequence[Recovery | None], struck_at: Sequence[float]) -> list[Recovery]:
+    """The recoveries that are one fault's own: nothing was still down, and nothing else struck."""
+    own = []
+    whole_from = 0.0  # when everything before had come back
+    for number, (mine, at) in enumerate(zip(back, struck_at, strict=True)):
+        end = at + mine.seconds if mine else float("inf")
+        following = struck_at[number + 1] if number + 1 < len(struck_at) else float("inf")
+        if mine and whole_from <= at and end <= following:
+            own.append(mine)
+        whole_from = max(whole_from, end)
+    return own
+
+
 def _read(records: Iterable[Record], *kinds: type[Any]) -> Iterable[tuple[Record, Any]]:
     """What can be read; the checker demands a dead letter for the rest."""
     for record in records:
