@@ -83,8 +83,26 @@ def _graph(weights: Weights, shape: list[int]) -> ov.Model:
     context = ops.reduce_sum(ops.multiply(attention, h), np.array([1]))  # (N, 128)
     last = ops.gather(h, np.array(shape[1] - 1), np.array(1))
     merged = ops.relu(_linear(ops.concat([context, last], 1), weights, "merge"))
-    probabilities = ops.softmax(_linear(merged, weights, "label"), 1)
+    logits = _linear(merged, weights, "label")
+    if "pooled.weight" in weights:
+        logits = ops.add(logits, _linear(_statistics(x), weights, "pooled"))
+    probabilities = ops.softmax(logits, 1)
     return ov.Model([probabilities, ops.squeeze(attention, np.array([2]))], [windows])
+
+
+def _statistics(x: Node) -> Node:
+    """(N, T, D) to (N, 3 D): mean, deviation and mean absolute step over time."""
+    time = np.array([1])
+    mean = ops.reduce_mean(x, time, keep_dims=True)
+    centred = ops.subtract(x, mean)
+    deviation = ops.sqrt(ops.reduce_mean(ops.multiply(centred, centred), time))
+    first, last, one = np.array([0]), np.array([-1]), np.array([1])
+    later, earlier = (
+        ops.slice(x, begin, end, one, time)
+        for begin, end in ((one, np.array([np.iinfo(np.int64).max])), (first, last))
+    )
+    step = ops.reduce_mean(ops.absolute(ops.subtract(later, earlier)), time)
+    return ops.concat([ops.squeeze(mean, time), deviation, step], 1)
 
 
 def _linear(x: Node, weights: Weights, name: str) -> Node:

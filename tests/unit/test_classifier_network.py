@@ -35,6 +35,12 @@ def test_the_whole_system_has_3299342_parameters_with_14_labels() -> None:
     assert total * 4 / 2**20 == pytest.approx(12.59, abs=0.005)  # MiB in float32
 
 
+def test_the_branch_of_statistics_keeps_the_system_under_3_5_million() -> None:
+    total = parameters(MobileNetV2()) + parameters(build("pooled", 14))
+    assert total == 3_299_342 + 14 * (3 * 1280 + 1)
+    assert total <= 3_500_000
+
+
 def test_the_patents_head_has_3_35_million_parameters() -> None:
     assert parameters(PatentHead()) == 3_351_445
 
@@ -100,12 +106,17 @@ def by_hand(x: Array, of: dict[str, Array]) -> tuple[Array, Array]:
     weights = np.exp(e) / np.exp(e).sum()
     merged = np.concatenate([weights @ h, h[-1]])
     hidden = np.maximum(of["merge.weight"] @ merged + of["merge.bias"], 0)
-    return of["label.weight"] @ hidden + of["label.bias"], weights
+    logits = of["label.weight"] @ hidden + of["label.bias"]
+    if "pooled.weight" in of:
+        y = (x - of["mean"]) / of["scale"]
+        parts = [y.mean(0), y.std(0), np.abs(np.diff(y, axis=0)).mean(0)]
+        logits = logits + of["pooled.weight"] @ np.concatenate(parts) + of["pooled.bias"]
+    return logits, weights
 
 
-def seeded() -> ResidualAttentionLSTM:
+def seeded(*, pooled: bool = False) -> ResidualAttentionLSTM:
     torch.manual_seed(3)
-    network = ResidualAttentionLSTM(5).eval()
+    network = ResidualAttentionLSTM(5, pooled=pooled).eval()
     with torch.no_grad():
         for parameter in network.parameters():
             parameter.add_(torch.randn_like(parameter) * 0.05)
@@ -114,15 +125,19 @@ def seeded() -> ResidualAttentionLSTM:
     return network
 
 
-def test_the_network_follows_the_equations() -> None:
-    network = seeded()
+POOLED = pytest.mark.parametrize("pooled", [False, True])
+
+
+@POOLED
+def test_the_network_follows_the_equations(pooled: bool) -> None:
+    network = seeded(pooled=pooled)
     x = torch.randn(2, 30, 1280)
     with torch.no_grad():
         logits, attention = network(x)
     of = {name: value.numpy().astype(np.float64) for name, value in network.state_dict().items()}
     for n in range(2):
         expected, weights = by_hand(x[n].numpy().astype(np.float64), of)
-        np.testing.assert_allclose(logits[n], expected, atol=2e-5)
+        np.testing.assert_allclose(logits[n], expected, atol=5e-5)
         np.testing.assert_allclose(attention[n], weights, atol=1e-6)
     assert float(attention.std()) > 1e-3  # else the comparison would show nothing
 
@@ -139,16 +154,17 @@ def test_a_window_does_not_see_its_neighbours_in_the_batch() -> None:
 # --- files ---------------------------------------------------------------------------------------
 
 
-def test_a_bundle_keeps_the_network(tmp_path: Path) -> None:
+@POOLED
+def test_a_bundle_keeps_the_network(tmp_path: Path, pooled: bool) -> None:
     bundle = write_bundle(tmp_path, labels=("a", "b", "c", "d", "normal"))
-    network = seeded()
+    network = seeded(pooled=pooled)
     save_classifier(network, bundle.classifier_file)
     loaded = load_classifier(bundle)
     assert not loaded.training
     x = torch.randn(4, 30, 1280)
     with torch.no_grad():
         a, b = torch.softmax(network(x)[0], 1), torch.softmax(loaded(x)[0], 1)
-    np.testing.assert_allclose(a, b, atol=2e-3)
+    np.testing.assert_allclose(a, b, atol=4e-3)
     assert torch.equal(network.mean, loaded.mean)
 
 
@@ -182,12 +198,13 @@ def test_a_damaged_classifier_is_refused(tmp_path: Path, damage: str, backend: s
 
 
 @BACKENDS
+@POOLED
 @pytest.mark.parametrize(("window", "count"), [(30, 1), (30, 5), (7, 3)])
 def test_inference_gives_what_the_network_gives(
-    tmp_path: Path, backend: str, window: int, count: int
+    tmp_path: Path, backend: str, pooled: bool, window: int, count: int
 ) -> None:
     bundle = write_bundle(tmp_path, labels=("a", "b", "c", "d", "normal"), window=window)
-    save_classifier(seeded(), bundle.classifier_file)
+    save_classifier(seeded(pooled=pooled), bundle.classifier_file)
     windows = np.random.default_rng(0).normal(size=(count, window, 1280)).astype(np.float16)
     probabilities, attention = open_classifier(bundle, backend)(windows)
     with torch.no_grad():
