@@ -5,6 +5,8 @@
       |<----- score < open_score ----'                          '--- >= close_score -----|
       '<----------------- closed, then cools down <---- for close_after, end, silence ---'
 
+With `Rules.adaptive` both scores rise to what is usual on the camera (`habits.py`).
+
 Nothing here knows a clock, a store or a bus. Times are event time in nanoseconds: the end of a
 prediction's window. The same predictions in the same order give the same transitions with the same
 ids, and a prediction whose last index is not newer than the state changes nothing.
@@ -18,6 +20,7 @@ from typing import Literal
 
 from pydantic import TypeAdapter
 
+from alerting.habits import Adaptive, Habits
 from alerting.settings import AlertingSettings, LabelSettings
 from shared.bundle import NORMAL, Description
 from shared.errors import InvalidSettings
@@ -47,6 +50,7 @@ class Rules:
     close_after: int
     cooldown: int
     silence: int
+    adaptive: Adaptive | None = None
 
     @classmethod
     def of(cls, bundle: Description, settings: AlertingSettings) -> Rules:
@@ -79,7 +83,25 @@ class Rules:
             _ns(_first(settings.close_after_seconds, times.close_after_seconds)),
             _ns(_first(settings.cooldown_seconds, times.cooldown_seconds)),
             _ns(settings.silence_seconds),
+            _adaptive(settings),
         )
+
+    def on(self, rule: LabelRule, habits: Habits | None) -> LabelRule:
+        """The label's rule on a camera with these habits; never below the rule itself."""
+        if self.adaptive is None or habits is None:
+            return rule
+        usual = habits.usual(rule.label, self.adaptive.quantile)
+        if usual is None or usual <= rule.open_score:
+            return rule
+        closes = rule.close_score + usual - rule.open_score
+        return replace(rule, open_score=usual, close_score=closes)
+
+    def observed(self, habits: Habits | None, prediction: Prediction, at: int) -> Habits | None:
+        """The camera's habits with this prediction; None if thresholds do not follow them."""
+        if self.adaptive is None:
+            return None
+        scores = {r.label: prediction.probabilities.get(r.label, 0.0) for r in self.labels}
+        return (habits or Habits(at)).after(scores, at, self.adaptive.half_life)
 
 
 @dataclass(frozen=True, slots=True)
@@ -151,6 +173,7 @@ class SessionState:
     finished: bool = False
     runs: Mapping[str, Run] = field(default_factory=dict)
     cool_until: Mapping[str, int] = field(default_factory=dict)
+    habits: Habits | None = None
 
     @property
     def open(self) -> list[Incident]:
@@ -181,7 +204,8 @@ def advance(state: SessionState, prediction: Prediction, heard_at: int, rules: R
     if state.runs and at - state.seen_at > rules.silence:
         state, transitions = close_all(state, state.seen_at + rules.silence, "silence")
     runs, cool = dict(state.runs), dict(state.cool_until)
-    for rule in rules.labels:
+    for label_rule in rules.labels:
+        rule = rules.on(label_rule, state.habits)
         run = _moved(runs.pop(rule.label, None), prediction, at, rule, cool.get(rule.label), rules)
         if run is None:
             continue
@@ -193,7 +217,9 @@ def advance(state: SessionState, prediction: Prediction, heard_at: int, rules: R
             cool[rule.label] = at + rules.cooldown
         else:
             runs[rule.label] = run
-    new = SessionState(prediction.last_index, at, max(heard_at, state.heard_at), False, runs, cool)
+    heard_at = max(heard_at, state.heard_at)
+    habits = rules.observed(state.habits, prediction, at)
+    new = SessionState(prediction.last_index, at, heard_at, False, runs, cool, habits)
     return new, transitions
 
 
@@ -258,6 +284,12 @@ def finish(state: SessionState, ended_at: int, reason: Reason) -> Step:
         return state, []
     state, transitions = close_all(state, ended_at, reason)
     return replace(state, finished=True), transitions
+
+
+def _adaptive(settings: AlertingSettings) -> Adaptive | None:
+    if settings.adaptive_quantile is None:
+        return None
+    return Adaptive(settings.adaptive_quantile, _ns(settings.adaptive_half_life_seconds))
 
 
 def _first(*values: float | None) -> float:

@@ -48,4 +48,11 @@ class AlertingSettings(Section):
     open_after_seconds: float | None = Field(None, ge=0, description="else the bundle's")
     close_after_seconds: float | None = Field(None, ge=0, description="else the bundle's")
     cooldown_seconds: float | None = Field(None, ge=0, description="else the bundle's")
+    adaptive_quantile: float | None = Field(
+        None, ge=0.5, lt=1, description="open_score is at least this quantile of a camera's own "
+        "recent scores, such as 0.99; else the same for all cameras",
+    )  # fmt: skip
+    adaptive_half_life_seconds: float = Field(
+        3600.0, ge=60, description="in event time: after that a score counts half"
+    )
     labels: Mapping[str, LabelSettings] = Field({}, description="tables of thresholds, by label")

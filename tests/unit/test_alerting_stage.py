@@ -135,6 +135,19 @@ def test_a_newer_session_closes_the_older_one_and_fences_it() -> None:
     ]
 
 
+def test_a_new_session_of_a_camera_takes_over_what_is_usual_there() -> None:
+    rules = Rules.of(description(), AlertingSettings(adaptive_quantile=0.5))
+    store = SqliteStore(":memory:", "street")
+    usual, after = Log(), Log()
+    for number in range(60):  # high for a moment, again and again
+        usual.add(prediction(NOW + number / 2, 0.9 * (number % 4 != 0), session=LIVE))
+    after.add(*high(NOW + 31, NOW + 32, NOW + 33, session=NEWER))
+    run(AlertingStage(rules, store, TOPIC), usual)
+    next_owner = AlertingStage(rules, store, TOPIC)
+    assert "gate-3 fighting open" not in run(next_owner, after)
+    assert run(make(), after) == ["gate-3 fighting open"]
+
+
 def test_a_fence_lapses_when_the_newer_session_fell_silent() -> None:
     """A newer session whose clock is an hour ahead: its time stamps must not keep it alive."""
     stage, log = make(), Log()
