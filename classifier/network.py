@@ -93,14 +93,14 @@ class ResidualAttentionLSTM(nn.Module):
 
         Without attention the weights say where it looks: at the last step.
         """
-        x = (x - self.mean) / self.scale
-        logits, weights = self._temporal(x)
+        logits, weights = self.temporal(x)
         if self.pooled is not None:
-            logits = logits + self.pooled(statistics(x))
+            logits = logits + self.pooled(statistics((x - self.mean) / self.scale))
         return logits, weights
 
-    def _temporal(self, x: Tensor) -> tuple[Tensor, Tensor]:
-        h = self.norm(x)
+    def temporal(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        """The same without the branch of statistics."""
+        h = self.norm((x - self.mean) / self.scale)
         for i, (layer, norm) in enumerate(zip(self.layers, self.norms, strict=True)):
             y = layer(h)[0]  # (N, T, hidden)
             h = self.dropout(norm(y + h if self.residual and i == 1 else y))

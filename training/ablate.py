@@ -160,7 +160,8 @@ def _answer(
         return result
     recipe = experiment.head.model_copy(update={"variant": head})
     windows = learnt.windows.take(train)
-    network = fit(windows.vectors(learnt.tracks), shown, windows.clip, count, recipe, seed)
+    vectors, groups = windows.vectors(learnt.tracks), learnt.groups[windows.clip]
+    network = fit(vectors, shown, windows.clip, count, recipe, seed, groups=groups)
     return predict(network, learnt.windows.take(test).vectors(learnt.tracks))
 
 

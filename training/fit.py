@@ -3,6 +3,11 @@
 Adam with decoupled weight decay, cross-entropy weighted so that every label counts alike and every
 clip of a label alike, inputs standardised with the training windows' statistics, gradients
 clipped. With validation windows the epoch of least validation loss is kept (EVALUATION 6).
+
+The variant `pooled` starts from its branch of statistics (`training/pooled.py`), which is fitted
+first and stays as it is: the last layer of the LSTMs begins at zero, so that training starts at the
+linear head, epoch 0 counts among those that validation chooses from, and the LSTMs learn from what
+the branch says of groups that it has not seen.
 """
 
 from __future__ import annotations
@@ -20,7 +25,9 @@ from pydantic import BaseModel, ConfigDict, Field
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from classifier.network import build
+from classifier.network import ResidualAttentionLSTM, build
+from training import pooled
+from training.heads import statistics
 
 Vectors = npt.NDArray[np.float16]
 Probabilities = npt.NDArray[np.float32]
@@ -40,6 +47,7 @@ class HeadRecipe(BaseModel):
     weight_decay: float = Field(1e-2, ge=0)
     label_smoothing: float = Field(0.05, ge=0, lt=1)
     dropout: float = Field(0.5, ge=0, lt=1)
+    strength: float = Field(2e-3, gt=0, description="1 / penalty of the branch of statistics")
 
 
 def window_weights(
@@ -83,9 +91,11 @@ def fit(
     seed: int,
     validation: tuple[Vectors, npt.NDArray[np.intp], npt.NDArray[np.float32]] | None = None,
     on_epoch: Callable[[dict[str, Any]], None] | None = None,
+    groups: npt.NDArray[np.intp] | None = None,
 ) -> nn.Module:
     """Train one network; (W, T, D) vectors, (W,) targets in 0..labels-1, (W,) clips they are of.
 
+    `groups` (W,) are the clips' groups, each clip its own if absent; the variant `pooled` asks.
     An epoch sees at most `per_clip` windows of each label of each clip, drawn anew: neighbouring
     windows share most of their steps, so that seeing all of them costs much and teaches little.
     """
@@ -94,11 +104,20 @@ def fit(
     network = build(recipe.variant, labels, vectors.shape[2], vectors.shape[1])
     _set_dropout(network, recipe.dropout)
     _standardise(network, vectors)
+    answer: Callable[[Tensor], tuple[Tensor, Tensor]] = network
+    before, guessed = torch.zeros(len(vectors), labels), False
+    if isinstance(network, ResidualAttentionLSTM) and network.pooled is not None:
+        answer, guessed = network.temporal, True
+        before = _begin_at_guess(
+            network, vectors, targets, clips, clips if groups is None else groups, recipe, seed
+        )
     network.to(device)
     x = torch.from_numpy(vectors)
     y = torch.from_numpy(targets.astype(np.int64))
     optimiser = torch.optim.AdamW(
-        network.parameters(), lr=recipe.rate, weight_decay=recipe.weight_decay
+        (p for p in network.parameters() if p.requires_grad),
+        lr=recipe.rate,
+        weight_decay=recipe.weight_decay,
     )
     random = np.random.default_rng(seed)
     batches = math.ceil(len(drawn_rows(targets, clips, recipe.per_clip, random)) / recipe.batch)
@@ -106,6 +125,8 @@ def fit(
         optimiser, recipe.rate, total_steps=recipe.epochs * batches, pct_start=0.2
     )
     best, best_state, waited = math.inf, None, 0
+    if guessed and validation is not None:
+        best, best_state = _validate(network, validation), copy.deepcopy(network.state_dict())
     for epoch in range(recipe.epochs):
         network.train()
         total = 0.0
@@ -114,7 +135,7 @@ def fit(
         w[chosen] = torch.from_numpy(window_weights(targets[chosen], clips[chosen], labels))
         for rows in torch.split(torch.from_numpy(chosen), recipe.batch):
             batch = x[rows].float().to(device)
-            logits = network(batch)[0]
+            logits = answer(batch)[0] + before[rows].to(device)
             loss = _loss(logits, y[rows].to(device), w[rows].to(device), recipe.label_smoothing)
             optimiser.zero_grad()
             loss.backward()  # type: ignore[no-untyped-call]
@@ -171,6 +192,41 @@ def _validate(
         )  # fmt: skip
         total += float((losses * torch.from_numpy(weights[i : i + 256]).to(device)).sum())
     return total / len(vectors)
+
+
+def _begin_at_guess(
+    network: ResidualAttentionLSTM,
+    vectors: Vectors,
+    targets: npt.NDArray[np.intp],
+    clips: npt.NDArray[np.intp],
+    groups: npt.NDArray[np.intp],
+    recipe: HeadRecipe,
+    seed: int,
+) -> Tensor:
+    """Fit the branch of statistics and freeze it; the LSTMs begin by adding nothing.
+
+    Returns (W, L), what the branch says of windows that it has not learnt from.
+    """
+    assert network.pooled is not None
+    mean, scale = network.mean.numpy(), np.tile(network.scale.numpy(), 3)
+    x = np.concatenate([statistics(vectors[i : i + 256]) for i in range(0, len(vectors), 256)])
+    x[:, : len(mean)] -= mean
+    x /= scale
+    rows = drawn_rows(targets, clips, recipe.per_clip, np.random.default_rng(seed))
+    labels = network.label.out_features
+    weights = np.zeros(len(x), np.float32)
+    weights[rows] = window_weights(targets[rows], clips[rows], labels)
+    weights *= len(np.unique(clips)) / weights.sum()
+    held_out = pooled.out_of_fold(x, targets, weights, groups, labels, recipe.strength, seed)
+    factor = pooled.sureness(held_out, targets, weights)
+    guess = pooled.first_guess(x, targets, weights, labels, recipe.strength).times(factor)
+    with torch.no_grad():
+        network.pooled.weight.copy_(torch.from_numpy(guess.weight))
+        network.pooled.bias.copy_(torch.from_numpy(guess.bias))
+        nn.init.zeros_(network.label.weight)
+        nn.init.zeros_(network.label.bias)
+    network.pooled.requires_grad_(False)
+    return torch.from_numpy(held_out * np.float32(factor))
 
 
 def _set_dropout(network: nn.Module, share: float) -> None:

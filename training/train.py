@@ -54,6 +54,11 @@ class Learnt:
     shown: npt.NDArray[np.intp]
     folds: Sequence[Fold]
 
+    @property
+    def groups(self) -> npt.NDArray[np.intp]:
+        """(C,) numbers of the clips' groups."""
+        return np.unique([clip.group for clip in self.clips], return_inverse=True)[1]
+
 
 def train(experiment: Experiment, folder: Path, cache: Path, console: Console) -> Bundle:
     """Run the experiment; the bundle is written to `folder/bundle`, metrics to `folder`."""
@@ -174,7 +179,8 @@ def _fit(experiment: Experiment, learnt: Learnt, clips: npt.NDArray[np.intp]) ->
     windows, shown = _shown(learnt, clips)
     vectors = windows.vectors(learnt.tracks)
     recipe, seed = experiment.head, experiment.seed
-    return fit(vectors, shown, windows.clip, labels, recipe, seed, validation)
+    groups = learnt.groups[windows.clip]
+    return fit(vectors, shown, windows.clip, labels, recipe, seed, validation, groups=groups)
 
 
 def _shown(learnt: Learnt, clips: npt.NDArray[np.intp]) -> tuple[Windows, npt.NDArray[np.intp]]:

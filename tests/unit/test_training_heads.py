@@ -3,6 +3,7 @@ import pytest
 import torch
 from torch import nn
 
+from training import pooled
 from training.fit import HeadRecipe, drawn_rows, fit, predict, window_weights
 from training.heads import fit_linear, motion_numbers, statistics
 
@@ -22,7 +23,7 @@ def test_statistics_are_mean_deviation_and_step() -> None:
     assert motion_numbers(np.array([[0.0, 0.1, 0.0]])).shape == (1, 6)
 
 
-@pytest.mark.parametrize("head", ["linear", "gru", "residual_attention"])
+@pytest.mark.parametrize("head", ["linear", "gru", "residual_attention", "pooled"])
 def test_heads_learn_what_can_be_learnt(head: str) -> None:
     vectors, targets = _windows(0, 160)
     other, truth = _windows(1)
@@ -54,6 +55,62 @@ def test_the_epoch_of_least_validation_loss_is_kept() -> None:
     assert len(seen) < 30
     losses = [epoch["validation_loss"] for epoch in seen]
     assert len(losses) - 1 - int(np.argmin(losses)) == 3
+
+
+def test_a_pooled_network_that_may_not_learn_is_its_linear_branch() -> None:
+    vectors, targets = _windows(0)
+    wrong = (vectors, 1 - targets, np.ones(len(targets), np.float32))  # learning makes it worse
+    recipe = HeadRecipe(variant="pooled", epochs=6, batch=16)
+    network = fit(vectors, targets, np.arange(60), 2, recipe, 0, wrong)
+    assert not network.label.weight.any()  # epoch 0 was kept
+    linear = fit_linear(statistics(vectors), targets, recipe.strength)
+    other, _ = _windows(1)
+    order = np.argsort(linear.decision_function(statistics(other)))
+    assert np.all(np.diff(predict(network, other)[order, 1]) > -1e-5)  # the same, but for sureness
+
+
+def test_a_pooled_network_learns_what_statistics_do_not_say() -> None:
+    vectors, _ = _windows(0, 200)
+    targets = np.arange(200) % 2
+    vectors[:, :, 3] = 0
+    vectors[targets == 1, :, 5] = np.linspace(-2, 2, 8)  # rises; of the others, it falls
+    vectors[targets == 0, :, 5] = np.linspace(2, -2, 8)
+    recipe = HeadRecipe(variant="pooled", epochs=12, batch=16)
+    network = fit(vectors[:150], targets[:150], np.arange(150), 2, recipe, 0)
+    assert np.mean(predict(network, vectors[150:]).argmax(1) == targets[150:]) > 0.95
+    network.label.weight.data.zero_()
+    network.label.bias.data.zero_()
+    assert np.mean(predict(network, vectors[150:]).argmax(1) == targets[150:]) < 0.8
+
+
+@pytest.mark.parametrize("count", [40, 400])
+def test_a_first_guess_is_the_linear_head(count: int) -> None:
+    """Found in the span of the windows or not, for labels of which one is absent."""
+    random = np.random.default_rng(0)
+    x = random.normal(3, 2, (count, 90)).astype(np.float32)
+    targets = (random.integers(0, 3, count) * (np.arange(count) > 3)).astype(np.intp)
+    x[targets == 1, 5] += 3
+    weights = np.bincount(targets)[targets] ** -1.0
+    weights = (weights * count / weights.sum()).astype(np.float32)
+    guess = pooled.first_guess(x, targets, weights, 4, 0.01)
+    model = fit_linear(x, targets, 0.01)
+    answers = guess(x)
+    expected = model.decision_function(x)
+    ours = answers[:, :3] - answers[:, :3].mean(1, keepdims=True)
+    np.testing.assert_allclose(ours, expected - expected.mean(1, keepdims=True), atol=2e-2)
+    assert (answers[:, 3] < answers[:, :3].min(1) - 5).all()
+
+
+def test_what_is_held_out_is_guessed_from_other_groups() -> None:
+    """Noise says nothing of groups that it was not learnt from, and all of its own."""
+    random = np.random.default_rng(0)
+    x, targets = random.normal(size=(60, 200)).astype(np.float32), np.arange(60) % 2
+    weights = np.ones(60, np.float32)
+    own = pooled.first_guess(x, targets, weights, 2, 1.0)(x)
+    others = pooled.out_of_fold(x, targets, weights, np.arange(60) // 4, 2, 1.0, 0)
+    assert np.mean(own.argmax(1) == targets) == 1
+    assert np.mean(others.argmax(1) == targets) < 0.75
+    assert pooled.sureness(others, targets, weights) < pooled.sureness(own, targets, weights)
 
 
 def test_weights_make_labels_alike_and_clips_within_a_label() -> None:
