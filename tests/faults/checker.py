@@ -182,9 +182,9 @@ def _unanswered(
         step = slot(frame.captured_at, Session.parse(frame.session).started_at, rules.fps)
         if step not in steps:
             yield f"frame {frame.index} has no features of step {step}"
-    shed = sum(isinstance(f, Features) and f.missing == "shed" for f in features)
-    if shed and not rules.may_shed:
-        yield f"{shed} frames were shed"
+    shed = [f for f in features if isinstance(f, Features) and f.missing == "shed"]
+    if shed and not (rules.may_shed and Session.parse(shed[0].session).live):
+        yield f"{len(shed)} frames were shed"
 
 
 # --- promise 3 ------------------------------------------------------------------------------------

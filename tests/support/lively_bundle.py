@@ -29,12 +29,12 @@ cooldown_seconds = 1.0
 
 
 def write_lively_bundle(
-    folder: Path, scenes: Sequence[str], *, name: str = "lively", fps: float = 5.0
+    folder: Path, scenes: Sequence[str], *, name: str = "lively", fps: float = 5.0, size: int = 32
 ) -> Bundle:
     """Windows of ten steps, one every two; calibrated on half a minute of these scenes."""
     bundle = write_bundle(
         folder, name=name, labels=("fighting", "explosion", "normal"), fps=fps, window=10,
-        stride=2, max_gap=2, extra=_INCIDENTS,
+        stride=2, max_gap=2, size=size, extra=_INCIDENTS,
     )  # fmt: skip
     network = load_classifier(bundle)
     with torch.inference_mode():
