@@ -29,22 +29,27 @@ class Phase:
 class Sample:
     """What the services say of themselves at a moment, seconds since the epoch.
 
-    `lag` and `megabytes` (resident) are by service, `features` the featurizer's records by kind.
+    `lag` and `megabytes` (resident) are by service, `features` the featurizer's records by kind,
+    `frames` and `dropped` ingest's, `predictions` the classifier's.
     """
 
     at: float
     lag: dict[str, float]
     megabytes: dict[str, float]
     features: dict[str, float]
+    frames: float
+    dropped: float
+    predictions: float
 
 
 class Course:
-    """Changes the number of cameras, and samples once a second."""
+    """Changes the number of cameras, and samples every so many seconds."""
 
-    def __init__(self, stand: Stand, camera: Callable[[int], Camera]) -> None:
+    def __init__(self, stand: Stand, camera: Callable[[int], Camera], every: float = 1.0) -> None:
         self.samples: list[Sample] = []
         self._stand = stand
         self._camera = camera
+        self._every = every
         self._cameras = 0
 
     def cameras(self, number: int) -> None:
@@ -60,10 +65,10 @@ class Course:
     def follow(
         self, seconds: float, until: Callable[[Sample], bool] = lambda sample: False
     ) -> bool:
-        """Look once a second for so long, or `until` is true; whether it was."""
+        """Look again and again for so long, or `until` is true; whether it was."""
         begun = time.monotonic()
-        for tick in range(1, int(seconds) + 1):
-            time.sleep(max(begun + tick - time.monotonic(), 0))
+        for tick in range(1, round(seconds / self._every) + 1):
+            time.sleep(max(begun + tick * self._every - time.monotonic(), 0))
             self.samples.append(self._sample())
             self._stand.services.tend()
             if until(self.samples[-1]):
@@ -76,12 +81,11 @@ class Course:
         self.follow(seconds)
         return Phase(name, begun, time.time())
 
-    def rate(self, kind: str, seconds: float) -> float:
-        """The featurizer's records of a kind in a second, over the last so many seconds."""
+    def rate(self, count: Callable[[Sample], float], seconds: float) -> float:
+        """How fast it grows, a second, over the last so many seconds."""
         last = self.samples[-1]
         first = next(s for s in self.samples if s.at >= last.at - seconds)
-        grown = last.features.get(kind, 0) - first.features.get(kind, 0)
-        return grown / max(last.at - first.at, 1e-3)
+        return (count(last) - count(first)) / max(last.at - first.at, 1e-3)
 
     def _sample(self) -> Sample:
         told = {service: self._stand.metrics(service) for service in SERVICES}
@@ -98,9 +102,17 @@ class Course:
                 for name, some in told.items()
             },
             kinds,
+            told["ingest"].get("citywatch_frames_total", 0),
+            told["ingest"].get("citywatch_frames_dropped_total", 0),
+            told["classifier"].get("citywatch_predictions_total", 0),
         )
 
 
 def peak(samples: Sequence[Sample], phase: Phase, service: str) -> float:
     """Most resident memory of a service in a phase, MB."""
     return max((s.megabytes[service] for s in samples if phase.holds(s.at)), default=0.0)
+
+
+def vectors(sample: Sample) -> float:
+    """Frames that went through the network."""
+    return sample.features.get("vector", 0)

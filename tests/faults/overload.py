@@ -18,7 +18,7 @@ from pathlib import Path
 
 from shared.cameras import Camera
 from tests.faults.checker import Rules, read_logs
-from tests.faults.course import Course
+from tests.faults.course import Course, vectors
 from tests.faults.overload_report import MARGIN, Ran, judge, report, summary
 from tests.faults.plan import SERVICES
 from tests.faults.stand import Stand
@@ -91,7 +91,7 @@ def _run(stand: Stand, options: argparse.Namespace) -> Ran:
     stand.start()
     stand.run(dict.fromkeys(SERVICES, 1), measured=True)
     course.cameras(1)
-    if not course.follow(_START_SECONDS, lambda sample: sample.features.get("vector", 0) > 0):
+    if not course.follow(_START_SECONDS, lambda sample: vectors(sample) > 0):
         raise CannotStart(f"no vector came out of the featurizer in {_START_SECONDS:g} s")
     capacity = _capacity(course, options.probe)
     few, many = (round(capacity * load / FPS) for load in (_CALM_LOAD, options.factor))
@@ -136,9 +136,9 @@ def _capacity(course: Course, seconds: float) -> float:
     while True:
         course.cameras(number)
         course.follow(_LOOK_SECONDS)
-        if course.rate("vector", _LOOK_SECONDS / 2) < _CARRIED * number * FPS:
+        if course.rate(vectors, _LOOK_SECONDS / 2) < _CARRIED * number * FPS:
             course.follow(seconds)
-            return course.rate("vector", seconds)
+            return course.rate(vectors, seconds)
         if number >= _MOST:
             raise CannotStart(f"{number} cameras are not too much: there is no overload here")
         number *= 2
