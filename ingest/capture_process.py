@@ -20,14 +20,18 @@ from shared.errors import SourceError
 def main() -> None:
     """Obey one order, then end."""
     # What a library prints to standard output must not get between the parcels.
-    up = os.fdopen(os.dup(1), "wb", buffering=0)
+    up = os.dup(1)
     os.dup2(2, 1)
     cv2.setNumThreads(1)
 
     def send(parcel: Parcel) -> None:
-        data = memoryview(parcel.pack())
-        while data:
-            data = data[up.write(data) :]
+        left = [memoryview(part) for part in parcel.pack()]
+        while left:
+            written = os.writev(up, left)
+            while left and written >= len(left[0]):
+                written -= len(left.pop(0))
+            if left:
+                left[0] = left[0][written:]
 
     send(Parcel(Kind.ALIVE))
     order = Order.model_validate_json(sys.stdin.buffer.readline())

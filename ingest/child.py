@@ -18,6 +18,7 @@ from shared.errors import SourceError
 _START_SECONDS = 60.0  # for a process to load its libraries on a busy machine
 _GRACE_SECONDS = 2.0  # the decoder's own time limits come first: they can say more
 _PIPE_BYTES = 1 << 20  # room for a second of frames: fewer switches between the processes
+_AT_ONCE = 16  # parcels: whoever asks must not wait for a source that never pauses
 _NOISE = re.compile(r"backend is generally available|Failed to initialize VideoCapture|^\s*$")
 _ORIGIN = re.compile(r"^(\[[^]]*\] *)+(global [\w.]+:\d+ \w+ *)?")
 
@@ -93,16 +94,29 @@ class Child:
             if left <= 0:
                 raise self._trouble(f"{self._name}: {silence}")
             for fd, _ in self._poll.poll(left * 1000):
+                if fd == self._up:
+                    parcels += self._read()
+                    continue
                 data = os.read(fd, _PIPE_BYTES)
-                if fd == self._words:
-                    self._listen(data)
-                elif data:
-                    parcels += self._unpacker.feed(data)
-                else:
+                self._listen(data)
+                if not data:
+                    self._poll.unregister(fd)
+        return parcels
+
+    def _read(self) -> list[Parcel]:
+        """The parcels that are there now."""
+        parcels: list[Parcel] = []
+        with contextlib.suppress(BlockingIOError):
+            while len(parcels) < _AT_ONCE:
+                data = os.read(self._up, self._unpacker.wanted)
+                if not data and not parcels:
                     status = self._process.wait()
                     raise self._trouble(f"{self._name}: the capture process died ({status})")
                 if not data:
-                    self._poll.unregister(fd)
+                    break  # met again, and reported, when nothing is left to hand out
+                parcel = self._unpacker.feed(data)
+                if parcel is not None:
+                    parcels.append(parcel)
         return parcels
 
     def _trouble(self, text: str) -> SourceError:

@@ -48,31 +48,43 @@ class Parcel:
     at: int = 0
     payload: bytes = b""
 
-    def pack(self) -> bytes:
-        """Header and payload."""
-        return _HEADER.pack(self.kind, self.index, self.at, len(self.payload)) + self.payload
+    def pack(self) -> tuple[bytes, bytes]:
+        """Header and payload: a picture is not copied to be joined to its header."""
+        return _HEADER.pack(self.kind, self.index, self.at, len(self.payload)), self.payload
 
 
 class Unpacker:
-    """Makes parcels of whatever pieces a pipe gives."""
+    """Makes parcels of what a pipe gives. Read at most `wanted` bytes, feed them, and so on.
+
+    Nothing is read beyond the part that is asked for, so that a payload which comes in one piece
+    is never copied.
+    """
 
     def __init__(self) -> None:
-        self._rest = bytearray()
+        self._header: tuple[Kind, int, int] | None = None
+        self._pieces: list[bytes] = []
+        self.wanted = _HEADER.size
 
-    def feed(self, data: bytes) -> list[Parcel]:
-        """The parcels that are complete now. ValueError if the bytes make no sense."""
-        rest = self._rest
-        rest += data
-        parcels, begin = [], 0
-        while len(rest) - begin >= _HEADER.size:
-            kind, index, at, size = _HEADER.unpack_from(rest, begin)
-            end = begin + _HEADER.size + size
-            if len(rest) < end:
-                break
-            parcels.append(Parcel(Kind(kind), index, at, bytes(rest[begin + _HEADER.size : end])))
-            begin = end
-        del rest[:begin]
-        return parcels
+    def feed(self, data: bytes) -> Parcel | None:
+        """The parcel that is complete now. ValueError if the bytes make no sense."""
+        if len(data) > self.wanted:
+            raise ValueError(f"{len(data)} bytes, {self.wanted} were wanted")
+        self._pieces.append(data)
+        self.wanted -= len(data)
+        if self.wanted:
+            return None
+        whole = self._pieces[0] if len(self._pieces) == 1 else b"".join(self._pieces)
+        self._pieces = []
+        if self._header is None:
+            kind, index, at, size = _HEADER.unpack(whole)
+            self._header = Kind(kind), index, at
+            self.wanted = size
+            if size:
+                return None
+            whole = b""
+        parcel = Parcel(*self._header, whole)
+        self._header, self.wanted = None, _HEADER.size
+        return parcel
 
 
 class Order(BaseModel):

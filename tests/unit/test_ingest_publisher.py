@@ -5,6 +5,8 @@ from __future__ import annotations
 import threading
 import time
 
+import pytest
+
 from ingest.outbox import Outbox
 from ingest.pipe import Kind, Parcel, Unpacker
 from ingest.publisher import Publisher
@@ -134,10 +136,15 @@ def test_the_outbox_says_what_it_could_not_deliver() -> None:
 
 def test_parcels_survive_any_cut() -> None:
     parcels = [Parcel(Kind.ALIVE), parcel(1), Parcel(Kind.TROUBLE, payload=b"why"), parcel(2)]
-    data = b"".join(p.pack() for p in parcels)
+    data = b"".join(part for p in parcels for part in p.pack())
     for size in (1, 7, 25, len(data)):
         unpacker = Unpacker()
-        got = []
-        for begin in range(0, len(data), size):
-            got += unpacker.feed(data[begin : begin + size])
+        got, at = [], 0
+        while at < len(data):
+            piece = data[at : at + min(size, unpacker.wanted)]
+            at += len(piece)
+            if (whole := unpacker.feed(piece)) is not None:
+                got.append(whole)
         assert got == parcels
+    with pytest.raises(ValueError, match="wanted"):
+        Unpacker().feed(data)
