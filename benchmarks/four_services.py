@@ -23,7 +23,7 @@ import cv2
 from benchmarks.claim import Claim, alternate, report
 from benchmarks.many_files import copies, watch
 from benchmarks.material import arguments, bundle_of, clip, every_frame, with_int8
-from benchmarks.processes import children, cpu_seconds, megabytes
+from benchmarks.processes import captures, cpu_seconds, family_seconds, megabytes
 from shared.bundle import Bundle
 from shared.bus import Record
 from shared.bus_kafka import KafkaBus
@@ -185,7 +185,7 @@ def _follow(
             for record in reader.poll(200, 1.0):
                 totals.take(record)
             _mark(totals, pids, expected, stride)
-            sizes = [megabytes(pid) for pid in children(ingest)]
+            sizes = [megabytes(pid) for pid in captures(ingest)]
             totals.camera_mb = max([totals.camera_mb, *sizes])
     finally:
         bus.close()
@@ -199,10 +199,8 @@ def _mark(totals: Totals, pids: Mapping[str, int], expected: int, stride: int) -
         marks = totals.marks.setdefault(name, [])
         share = number / (expected / stride if name == "alerting" else expected)
         if (not marks and share > 0.25) or (len(marks) == 1 and share > 0.75):
-            cpu = cpu_seconds(pids[name])
-            if name == "ingest":
-                cpu += sum(map(cpu_seconds, children(pids[name])))
-            marks.append(Mark(number, cpu))
+            measure = family_seconds if name == "ingest" else cpu_seconds
+            marks.append(Mark(number, measure(pids[name])))
 
 
 if __name__ == "__main__":

@@ -64,14 +64,23 @@ def network_inputs(bundle: Bundle, video: Path, count: int) -> Image:
 
 
 def with_int8(bundle: Bundle, video: Path) -> Bundle:
-    """The bundle itself if it has an int8 backbone, else a cached copy that gets one here."""
+    """The bundle itself if it has an int8 backbone, else a cached copy that gets one here.
+
+    Calibrated on all videos of the folder in which `video` lies: one scene alone would flatter it.
+    """
     if int8.file_of(bundle.folder).is_file():
         return bundle
     folder = _CACHE / int8.origin(bundle)
     if not int8.file_of(folder).is_file():
-        print("quantising the backbone once, about a minute", flush=True)
+        print("quantising the backbone once, a minute or a few", flush=True)
         shutil.copytree(bundle.folder, folder, dirs_exist_ok=True)
-        pictures = thinned(inputs(str(video), bundle.description.input), 400)
+        videos = sorted(video.parent.glob("*.mp4"))
+        each = 600 // len(videos)
+        pictures = [
+            image
+            for path in videos
+            for image in thinned(inputs(str(path), bundle.description.input), each)
+        ]
         record = quantise(Bundle(folder), pictures, folder)
         print(f"cosine {record.cosine_mean} (5th percentile {record.cosine_p05})", flush=True)
     return Bundle(folder)

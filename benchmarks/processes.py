@@ -14,6 +14,16 @@ def cpu_seconds(pid: int) -> float:
     return sum(int(x) for x in _stat(pid)[11:15]) / _TICK
 
 
+def captures(ingest: int) -> list[int]:
+    """What the nurseries of an ingest process have forked."""
+    return [capture for nursery in children(ingest) for capture in children(nursery)]
+
+
+def family_seconds(pid: int) -> float:
+    """Processor time of a process, and of all that descend from it."""
+    return cpu_seconds(pid) + sum(map(family_seconds, children(pid)))
+
+
 def children(pid: int) -> list[int]:
     """The processes that it started and that still run."""
     found = []
