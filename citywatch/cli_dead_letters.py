@@ -76,9 +76,8 @@ def dead_letters_redrive(
 ) -> None:
     """Send records back to where they came from; the letters themselves stay.
 
-    Predictions and cameras go back as they are. Frames and features go back as a recording, under
-    a session of its own: the windows of their old one have moved on. Exit code 1: none of them can
-    go back.
+    Predictions go back as they are. Frames and features go back as a recording, under a session of
+    its own: the windows of their old one have moved on. Exit code 1: none of them can go back.
     """
     from citywatch.dead_letters import redrive_letters, wish
     from citywatch.deployment import deployment

@@ -2,9 +2,10 @@
 
 What lies there is never touched. A record goes back as a new one, by its source topic:
 
-    cameras, predictions, anomalies   the original value, as it was
-    frames, features                  as a recording, under a session of its own: the windows of
-                                      the old one have moved on, and would pass them over
+    predictions, anomalies   the original value, as it was
+    frames, features         as a recording, under a session of its own: the windows of the old one
+                             have moved on, and would pass them over
+    cameras                  not at all: a newer definition may stand, and would be overwritten
 
 A session of redriven records is named after the first of them, so that redriving the same letters
 again gives the same prediction ids, and no second incident.
@@ -16,7 +17,6 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
 
 from shared.bus import Bus, Headers, Output, Partition, Record, read_to_end
-from shared.cameras import Camera
 from shared.codec import decode, encode
 from shared.errors import InvalidMessage
 from shared.messages import EndOfStream, Features, Frame, Prediction, Session
@@ -139,11 +139,9 @@ def _checked(letter: DeadLetter, topics: Topics) -> Frame | Features | None:
     kind = topic.rpartition(".")[2]
     if not topic.startswith(f"{topics.prefix}.") or topic == topics.dead_letters:
         raise InvalidMessage(f"{topic} is no topic of this deployment")
+    if kind == "cameras":
+        raise InvalidMessage("a newer definition may stand; see `citywatch cameras add`")
     try:
-        if kind == "cameras":
-            if value is not None:
-                Camera.from_json(value)
-            return None
         if kind == "predictions":
             decode(value, Prediction, EndOfStream)
             return None
