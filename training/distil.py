@@ -2,16 +2,13 @@
 
 A student begins with the teacher's weights (ImageNet MobileNetV2). All its layers learn, on
 network inputs of real and drawn footage, to give for a disturbed input (gain, noise) the teacher's
-vector of the clean one; drawn frames with a known label
-also have to be told apart by a linear layer, which is thrown away afterwards. Labels of real
-footage are not used, so that folds over real clips stay honest.
+vector of the clean one. No label is used, so that folds over the same clips stay honest.
 """
 
 from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -23,12 +20,15 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from featurizer.inputs import Image
-from featurizer.mobilenetv2 import FEATURES, MobileNetV2
-from shared.bundle import NORMAL, Input
-from shared.messages import NANOSECONDS, Frame
-from training.clips import script, steps
+from featurizer.mobilenetv2 import MobileNetV2
+from shared.bundle import Input
+from shared.messages import Frame
+from training.clips import steps
 from training.manifest import Clip
 from training.recordings import Recordings
+
+Images = npt.NDArray[np.uint8]
+"""Network inputs (N, S, S, 3)."""
 
 
 class DistilRecipe(BaseModel):
@@ -43,48 +43,32 @@ class DistilRecipe(BaseModel):
     images_per_clip: int = Field(12, ge=1)
     gain: float = Field(0.2, ge=0, lt=1, description="inputs are multiplied by 1 - gain..1 + gain")
     noise: float = Field(4.0, ge=0, description="deviation in grey levels")
-    task: float = Field(0.1, ge=0, description="weight of the loss on drawn labels")
-
-
-@dataclass(frozen=True)
-class Examples:
-    """Network inputs (N, S, S, 3) uint8, and label numbers (N,), -1 where none is used."""
-
-    images: npt.NDArray[np.uint8]
-    labels: npt.NDArray[np.int64]
 
 
 def examples(
     clips: Sequence[Clip],
     recordings: Recordings,
     description: Input,
-    labels: Sequence[str],
     per_clip: int,
     stored: Path,
-) -> Examples:
-    """About `per_clip` inputs spread evenly over each clip; a drawn one is labelled by its script.
+) -> Images:
+    """About `per_clip` inputs (N, S, S, 3) spread evenly over each clip.
 
     Written to `stored`, and read from there by a run that is taken up again.
     """
     if stored.is_file():
         with np.load(stored) as file:
-            return Examples(file["images"], file["labels"])
+            return np.asarray(file["images"], np.uint8)
     images: list[Image] = []
-    numbers: list[int] = []
     for clip in track(clips, description="inputs", transient=True):
         sent = [m for m in recordings.messages(clip) if isinstance(m, Frame)]
-        events = script(clip.source) if clip.drawn else ()
         for at in np.unique(np.linspace(0, len(sent) - 1, per_clip + 1).round().astype(int)):
             step = list(steps(_before(sent, int(at), description), description))[-1]
-            if step.image is None:
-                continue
-            seconds = step.captured_at / NANOSECONDS
-            shown = [e.label for e in events if e.onset <= seconds <= e.offset]
-            images.append(step.image)
-            numbers.append(list(labels).index(shown[0] if shown else NORMAL) if clip.drawn else -1)
-    result = Examples(np.stack(images), np.array(numbers, np.int64))
+            if step.image is not None:
+                images.append(step.image)
+    result = np.stack(images)
     part = stored.with_suffix(".part.npz")
-    np.savez(part, images=result.images, labels=result.labels)
+    np.savez(part, images=result)
     part.replace(stored)
     return result
 
@@ -101,18 +85,18 @@ def _before(sent: Sequence[Frame], at: int, description: Input) -> Sequence[Fram
 
 def distil(
     teacher: MobileNetV2,
-    data: Examples,
+    data: Images,
     taught: npt.NDArray[np.float16],
     description: Input,
-    labels: int,
     recipe: DistilRecipe,
     seed: int,
     checkpoint: Path,
-    on_step: Callable[[int, float, float], None] | None = None,
+    on_step: Callable[[int, float], None] | None = None,
 ) -> MobileNetV2:
     """Train the student; goes on from `checkpoint` if a run was killed.
 
-    `taught` (N, 1280) are the teacher's vectors of the examples.
+    `data` (N, S, S, 3) are network inputs, `taught` (N, 1280) the teacher's vectors of them.
+    `on_step` is told the step and the mean squared error, in deviations of the teacher's vectors.
     """
     torch.manual_seed(seed)
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
@@ -123,10 +107,9 @@ def distil(
     # The teacher's batch norm is folded (mean 0, variance 1): its weights learn, its statistics
     # stay, hence eval() throughout.
     student.eval().to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
-    task = nn.Linear(FEATURES, labels).to(device)
     wanted = torch.from_numpy(taught.astype(np.float32))
     mean, scale = wanted.mean(0).to(device), (wanted.std(0) + 0.05).to(device)
-    parameters = [*student.parameters(), *task.parameters()]
+    parameters = list(student.parameters())
     # Sizes of tensors differ a hundredfold where batch norm was folded in: each has its own rate.
     groups = [{"params": [p], "size": float(p.detach().square().mean().sqrt())} for p in parameters]
     optimiser = torch.optim.AdamW(groups, weight_decay=recipe.weight_decay)
@@ -135,28 +118,24 @@ def distil(
         saved = torch.load(checkpoint, weights_only=True)
         begin = int(saved["step"])
         student.load_state_dict(saved["student"])
-        task.load_state_dict(saved["task"])
         optimiser.load_state_dict(saved["optimiser"])
     for step in track(range(begin, recipe.steps), description="distil", transient=True):
         for group in optimiser.param_groups:
             group["lr"] = recipe.rate * max(group["size"], 1e-2) * _shape(step / recipe.steps)
         random = np.random.default_rng([seed, step])  # a resumed run draws what it would have
-        rows = random.choice(len(data.images), min(recipe.batch, len(data.images)), replace=False)
-        images = _disturbed(data.images[rows], random, recipe)
+        rows = random.choice(len(data), min(recipe.batch, len(data)), replace=False)
+        images = _disturbed(data[rows], random, recipe)
         x = normalised(torch.from_numpy(images).to(device), description)
         found = (student(x.contiguous(memory_format=torch.channels_last)) - mean) / scale
         match = F.mse_loss(found, (wanted[rows].to(device) - mean) / scale)
-        numbers = torch.from_numpy(data.labels[rows]).to(device)
-        told = F.cross_entropy(task(found), numbers, ignore_index=-1, reduction="sum")
-        told = told / max(int((numbers >= 0).sum()), 1)
         optimiser.zero_grad()
-        (match + recipe.task * told).backward()  # type: ignore[no-untyped-call]
+        match.backward()  # type: ignore[no-untyped-call]
         nn.utils.clip_grad_norm_(parameters, 5.0)
         optimiser.step()
         if on_step is not None:
-            on_step(step + 1, float(match.detach()), float(told.detach()))
+            on_step(step + 1, float(match.detach()))
         if (step + 1) % 50 == 0 or step + 1 == recipe.steps:
-            _save(checkpoint, step + 1, student, task, optimiser)
+            _save(checkpoint, step + 1, student, optimiser)
     return student.cpu().eval()
 
 
@@ -191,15 +170,12 @@ def _shape(done: float) -> float:
     return min(done / 0.1 + 0.01, 1.0) * 0.5 * (1 + math.cos(math.pi * done))
 
 
-def _save(
-    path: Path, step: int, student: nn.Module, task: nn.Module, optimiser: torch.optim.Optimizer
-) -> None:
+def _save(path: Path, step: int, student: nn.Module, optimiser: torch.optim.Optimizer) -> None:
     part = path.with_suffix(".part")
     torch.save(
         {
             "step": step,
             "student": student.state_dict(),
-            "task": task.state_dict(),
             "optimiser": optimiser.state_dict(),
         },
         part,

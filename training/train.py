@@ -64,7 +64,7 @@ def train(experiment: Experiment, folder: Path, cache: Path, console: Console) -
     """Run the experiment; the bundle is written to `folder/bundle`, metrics to `folder`."""
     run = Run(folder, "train", experiment, experiment.seed)
     learnt, backbone, report = learnable(experiment, folder, cache, console)
-    held_out = _held_out(experiment, learnt, console)
+    held_out = _held_out(experiment, learnt, folder, console)
     np.savez(
         folder / "held_out.npz",
         probabilities=held_out,
@@ -114,34 +114,29 @@ def backbone_of(
         clips,
         Recordings(cache / "frames", experiment.input.fps),
         experiment.input,
-        experiment.label_names,
         recipe.images_per_clip,
         stored,
     )
-    console.print(f"{len(data.images)} inputs; the teacher reads them")
+    console.print(f"{len(data)} inputs; the teacher reads them")
     teaching = experiment.model_copy(update={"distil": None})
     taught = open_extractor(_holder(teaching, teacher, folder / "teacher"), FeaturizerSettings())(
-        data.images
+        data
     )
     log_: list[dict[str, float]] = []
 
-    def note(step: int, match: float, told: float) -> None:
-        log_.append({"step": step, "match": match, "told": told})
+    def note(step: int, match: float) -> None:
+        log_.append({"step": step, "match": match})
         if step % 50 == 0:
-            last = log_[-50:]
-            console.print(
-                f"step {step}/{recipe.steps}  match "
-                f"{np.mean([x['match'] for x in last]):.4f}  told "
-                f"{np.mean([x['told'] for x in last]):.3f}"
-            )
+            last = np.mean([x["match"] for x in log_[-50:]])
+            console.print(f"step {step}/{recipe.steps}  match {last:.4f}")
 
     student = distil(
-        teacher, data, taught, experiment.input, len(experiment.labels), recipe, experiment.seed,
+        teacher, data, taught, experiment.input, recipe, experiment.seed,
         folder / f"student-{key}.pt", note,
     )  # fmt: skip
     moved = changes(teacher, student)
     return student, {
-        "inputs": len(data.images),
+        "inputs": len(data),
         "steps": recipe.steps,
         "moved_least": min(moved.values()),
         "moved_median": float(np.median(list(moved.values()))),
@@ -179,8 +174,8 @@ def _fit(experiment: Experiment, learnt: Learnt, clips: npt.NDArray[np.intp]) ->
     windows, shown = _shown(learnt, clips)
     vectors = windows.vectors(learnt.tracks)
     recipe, seed = experiment.head, experiment.seed
-    groups = learnt.groups[windows.clip]
-    return fit(vectors, shown, windows.clip, labels, recipe, seed, validation, groups=groups)
+    own = learnt.groups[windows.clip]
+    return fit(vectors, shown, windows.clip, labels, recipe, seed, validation, groups=own)
 
 
 def _shown(learnt: Learnt, clips: npt.NDArray[np.intp]) -> tuple[Windows, npt.NDArray[np.intp]]:
@@ -189,15 +184,45 @@ def _shown(learnt: Learnt, clips: npt.NDArray[np.intp]) -> tuple[Windows, npt.ND
     return learnt.windows.take(rows), learnt.shown[rows]
 
 
-def _held_out(experiment: Experiment, learnt: Learnt, console: Console) -> Probabilities:
+def _held_out(
+    experiment: Experiment, learnt: Learnt, folder: Path, console: Console
+) -> Probabilities:
     """(W, L) of every window, from the head of the fold in which its clip was left out."""
     result = np.zeros((len(learnt.windows), len(experiment.labels)), np.float32)
-    for number, fold in enumerate(learnt.folds):
-        head = _fit(experiment, learnt, fold.train)
-        rows = np.flatnonzero(np.isin(learnt.windows.clip, fold.test))
-        result[rows] = predict(head, learnt.windows.take(rows).vectors(learnt.tracks))
+    for number in range(len(learnt.folds)):
+        rows, answers = held_out_fold(experiment, learnt, folder, number)
+        result[rows] = answers
         console.print(f"fold {number + 1}/{len(learnt.folds)}")
     return result
+
+
+def held_out_fold(
+    experiment: Experiment, learnt: Learnt, folder: Path, number: int
+) -> tuple[npt.NDArray[np.intp], Probabilities]:
+    """Windows (N,) that a fold leaves out, and what a head that learnt from the others says (N, L).
+
+    Kept in `folder` for a run that is taken up again; folds may be made by several processes.
+    """
+    fold = learnt.folds[number]
+    rows = np.flatnonzero(np.isin(learnt.windows.clip, fold.test))
+    stored = folder / f"fold-{number + 1}-{_head_key(experiment, learnt)}.npy"
+    if stored.is_file():
+        return rows, np.asarray(np.load(stored), np.float32)
+    head = _fit(experiment, learnt, fold.train)
+    answers = predict(head, learnt.windows.take(rows).vectors(learnt.tracks))
+    part = stored.with_suffix(".part.npy")
+    np.save(part, answers)
+    part.replace(stored)
+    return rows, answers
+
+
+def _head_key(experiment: Experiment, learnt: Learnt) -> str:
+    """Of what decides a head: its recipe, what each window shows, and the vectors."""
+    digest = hashlib.sha256(experiment.model_dump_json().encode())
+    digest.update(learnt.shown.tobytes() + learnt.windows.rows.tobytes())
+    for track in learnt.tracks:
+        digest.update(track.vectors.tobytes())
+    return digest.hexdigest()[:12]
 
 
 def _numbers(
