@@ -13,6 +13,8 @@ from typing import Annotated
 import typer
 
 from citywatch.cli_dead_letters import letters
+from citywatch.cli_incidents import happened
+from citywatch.cli_models import models
 from citywatch.options import Bundle, ConfigFile, Json, Overrides
 from shared.errors import CitywatchError
 
@@ -25,6 +27,8 @@ app = typer.Typer(
 cameras = typer.Typer(no_args_is_help=True, help="The cameras of a deployment on Kafka.")
 config = typer.Typer(no_args_is_help=True, help="Settings.")
 app.add_typer(cameras, name="cameras")
+app.add_typer(happened, name="incidents")
+app.add_typer(models, name="models")
 app.add_typer(letters, name="dead-letters")
 app.add_typer(config, name="config")
 

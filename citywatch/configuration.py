@@ -19,6 +19,8 @@ from shared.settings import (
 
 LANES = ("featurizer", "classifier", "alerting")
 """The stages that serve a lane, each with its `bundle` and `lane`."""
+PORT = 8600
+INCIDENTS = "incidents.db"
 
 
 def sections() -> list[type[Section]]:
@@ -54,6 +56,14 @@ def resolve(
     for kind in sections():
         configuration.get(kind)
     return configuration
+
+
+def served(file: Path) -> dict[tuple[str, str], object]:
+    """What `serve` has by default and the services have not: a port, and a store that is a file."""
+    return {
+        ("service", "port"): PORT,
+        ("alerting", "sqlite_file"): str(file.resolve().parent / INCIDENTS),
+    }
 
 
 def lane_and_bundle(configuration: Configuration) -> tuple[str, Bundle]:

@@ -7,7 +7,6 @@ import heapq
 import json as jsonlib
 import re
 import sys
-import time
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
@@ -22,11 +21,10 @@ from rich.console import Console
 from rich.table import Table
 
 from citywatch.deployment import Deployment
+from citywatch.moments import since as moment
 from shared.dead_letters import DeadLetter, Redrive, Wanted, read, redrive
 from shared.errors import InvalidInput
 
-_SPAN = re.compile(r"(\d+(?:\.\d+)?)(s|m|h|d)")
-_SECONDS = {"s": 1, "m": 60, "h": 3600, "d": 86400}
 _HEAD = 48  # bytes shown of a value that is nothing we know
 
 
@@ -41,21 +39,8 @@ def wish(
     for place in places:
         if not re.fullmatch(r"\d+/\d+", place):
             raise InvalidInput(f"{place}: name a letter as `list` does, such as 3/17")
-    return Wanted(topic, reason, frozenset(cameras), _since(since), frozenset(places))
-
-
-def _since(text: str | None) -> int | None:
-    """Milliseconds since the epoch of `2h` (ago) or of an ISO date and time."""
-    if text is None:
-        return None
-    if match := _SPAN.fullmatch(text):
-        return round((time.time() - float(match[1]) * _SECONDS[match[2]]) * 1000)
-    try:
-        return round(datetime.fromisoformat(text).timestamp() * 1000)
-    except ValueError:
-        raise InvalidInput(
-            f"--since {text}: write it as 30m, 2h, 3d or 2026-03-01T18:30:00"
-        ) from None
+    after = None if since is None else round(moment(since) * 1000)
+    return Wanted(topic, reason, frozenset(cameras), after, frozenset(places))
 
 
 def list_letters(there: Deployment, wanted: Wanted, limit: int, *, json: bool) -> None:

@@ -10,7 +10,7 @@ from pathlib import Path
 from alerting.events import IncidentData
 from alerting.settings import AlertingSettings
 from citywatch.cameras import tables
-from citywatch.configuration import lane_and_bundle, resolve
+from citywatch.configuration import lane_and_bundle, resolve, served
 from citywatch.follow import follow
 from citywatch.standalone import Standalone
 from citywatch.tally import Seen, Tally
@@ -23,9 +23,6 @@ from shared.service import stop_on_signals
 from shared.settings import ServiceSettings
 
 log = logging.getLogger(__name__)
-
-PORT = 8600
-INCIDENTS = "incidents.db"
 
 
 class Log:
@@ -44,9 +41,7 @@ def serve(file: Path, settings: Sequence[str], stop: threading.Event | None = No
     """Watch the file's cameras until SIGTERM or Ctrl-C; returns the exit code."""
     cameras = [Camera.from_table(table) for table in tables(file)]
     _distinct(cameras)
-    configuration = resolve(
-        file, settings, fixed=["alerting.store=sqlite"], defaults=_defaults(file)
-    )
+    configuration = resolve(file, settings, fixed=["alerting.store=sqlite"], defaults=served(file))
     lane, _ = lane_and_bundle(configuration)
     service = configuration.get(ServiceSettings)
     start_logging(service, configuration.get(AlertingSettings))
@@ -62,14 +57,6 @@ def serve(file: Path, settings: Sequence[str], stop: threading.Event | None = No
         follow(house, tally, [Log()], stop)
     log.info("stopped; everything in hand is worked off")
     return 0
-
-
-def _defaults(file: Path) -> dict[tuple[str, str], object]:
-    """What differs from the services' defaults: a port, and a store that is a file."""
-    return {
-        ("service", "port"): PORT,
-        ("alerting", "sqlite_file"): str(file.resolve().parent / INCIDENTS),
-    }
 
 
 def _distinct(cameras: Sequence[Camera]) -> None:

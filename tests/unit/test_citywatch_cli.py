@@ -17,6 +17,7 @@ COMMANDS = (
     "demo", "watch", "serve", "doctor", "subscribe", "run", "cameras list", "cameras add",
     "cameras remove", "cameras import", "cameras test", "config show", "backfill",
     "dead-letters list", "dead-letters show", "dead-letters redrive",
+    "incidents list", "incidents show", "models list", "models show", "models fetch",
 )  # fmt: skip
 
 
