@@ -107,7 +107,7 @@ def steps(source: str, description: Input, variant: Variant) -> Iterator[Step]:
     inputs = Inputs(description)
     last = zero = zero_difference(description)
     picture = None
-    pictures = open_source(source, settings).pictures(lambda at: True)
+    pictures = open_source(source, settings, small=True).pictures(lambda at: True)
     for message in capture(pictures, camera, Session(0, 0, live=False), settings):
         if not isinstance(message, Frame):
             return

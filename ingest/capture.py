@@ -107,16 +107,24 @@ def fitted(image: Image, long_side: int) -> Image:
     where the rest is more than 1.5 would bilinear skip pixels.
     """
     height, width = image.shape[:2]
-    scale = long_side / max(height, width)
-    if scale >= 1:
-        return image
-    target = max(round(width * scale), 1), max(round(height * scale), 1)
-    while width >= 2 * target[0] and height >= 2 * target[1]:
-        width, height = width // 2, height // 2
+    return shrunk(image, fitting(height, width, long_side))
+
+
+def fitting(height: int, width: int, long_side: int) -> tuple[int, int]:
+    """(height, width) of what `fitted` gives."""
+    scale = min(long_side / max(height, width), 1.0)
+    return max(round(height * scale), 1), max(round(width * scale), 1)
+
+
+def shrunk(image: Image, size: tuple[int, int]) -> Image:
+    """`image` at this (height, width), neither larger than its own; itself if they are equal."""
+    height, width = image.shape[:2]
+    while height >= 2 * size[0] and width >= 2 * size[1]:
+        height, width = height // 2, width // 2
         image = np.asarray(cv2.resize(image, (width, height), interpolation=cv2.INTER_LINEAR))
-    if (width, height) != target:
-        method = cv2.INTER_LINEAR if width <= 1.5 * target[0] else cv2.INTER_AREA
-        image = np.asarray(cv2.resize(image, target, interpolation=method))
+    if (height, width) != size:
+        method = cv2.INTER_LINEAR if width <= 1.5 * size[1] else cv2.INTER_AREA
+        image = np.asarray(cv2.resize(image, size[::-1], interpolation=method))
     return np.asarray(image, np.uint8)
 
 

@@ -145,7 +145,7 @@ def main() -> None:
     requests = socket.socket(fileno=os.dup(0))
     os.environ["OPENBLAS_NUM_THREADS"] = "1"  # a thread would not survive the fork
     capture_process = import_module("ingest.capture_process")
-    import_module("ingest.luminance")
+    import_module("ingest.planes")
     gc.freeze()  # what is shared stays shared: no collection writes into it
     wake, woken = os.pipe()
     os.set_blocking(woken, False)

@@ -57,7 +57,7 @@ class Recorder:
         camera, settings = self._order.camera, self._order.settings
 
         def opened(start: int) -> Source:
-            return open_source(self._order.address, settings, start, camera.fps)
+            return open_source(self._order.address, settings, start, camera.fps, small=True)
 
         if camera.loop:
             source = opened(0)

@@ -50,12 +50,18 @@ class Source(Protocol):
 
 
 def open_source(
-    source: str, settings: IngestSettings | None = None, start: int = 0, fps: float = 15.0
+    source: str,
+    settings: IngestSettings | None = None,
+    start: int = 0,
+    fps: float = 15.0,
+    *,
+    small: bool = False,
 ) -> Source:
     """Open what `source` names.
 
     `start` is the time of a recording's first picture, in nanoseconds; `fps` the rate at which a
-    folder of pictures was taken. Raises SourceError; its text holds no credentials.
+    folder of pictures was taken. With `small`, pictures may come as small as the settings want
+    them in the end, and grey if they want that. Raises SourceError; its text holds no credentials.
     """
     settings = settings or IngestSettings()
     kind = kind_of(source)
@@ -65,12 +71,14 @@ def open_source(
         return FolderSource(path_of(source), start, fps)
     if kind == "file" and not path_of(source).is_file():
         raise SourceError(f"{source}: no such file")
-    if kind == "file" and settings.pictures == "grey" and settings.decoder in ("auto", "software"):
+    if small and kind == "file" and settings.decoder in ("auto", "software"):
         # Only who wants it loads a second decoder library.
-        from ingest.luminance import open_luminance  # noqa: PLC0415
+        from ingest.planes import open_planes  # noqa: PLC0415
 
         threads = settings.decoder_threads or _FILE_THREADS
-        found = open_luminance(path_of(source), start, settings.long_side, threads)
+        found = open_planes(
+            path_of(source), start, settings.long_side, threads, grey=settings.pictures == "grey"
+        )
         if found is not None:
             return found
     return VideoSource(source, kind, settings, start)

@@ -11,8 +11,8 @@ import pytest
 from featurizer.decoding import Decoded, FrameDecoder
 from featurizer.inputs import Inputs
 from ingest.capture import capture, fitted
-from ingest.luminance import LuminanceSource
 from ingest.motion import grey
+from ingest.planes import PlaneSource
 from ingest.settings import IngestSettings
 from ingest.sources import VideoSource, open_source
 from shared.bundle import Input
@@ -24,6 +24,7 @@ from shared.messages import Frame, Motion, Session
 from tests.support.videos import write_video
 
 GREY = IngestSettings(pictures="grey", long_side=128)
+COLOUR = IngestSettings(long_side=128)
 SESSION = Session(0, 0, live=False)
 DIFFERENCE = Input(
     fps=15, kind="difference", distances_ms=(66.667, 133.333, 266.667), tolerance_ms=35,
@@ -33,8 +34,8 @@ DIFFERENCE = Input(
 
 def both(path: Path) -> tuple[list[tuple[int, np.ndarray]], list[tuple[int, np.ndarray]]]:
     """Times and small grey pictures by way of colour, and without."""
-    lean = open_source(str(path), GREY)
-    assert isinstance(lean, LuminanceSource)
+    lean = open_source(str(path), GREY, small=True)
+    assert isinstance(lean, PlaneSource)
     return (
         [(p.captured_at, grey(fitted(p.image, 128))) for p in open_source(str(path))],
         [(p.captured_at, p.image) for p in lean.pictures(lambda at: True)],
@@ -49,6 +50,30 @@ def test_the_same_times_and_within_two_levels_the_same_pictures(tmp_path: Path, 
     for (_, expected), (_, found) in zip(colour, lean, strict=True):
         assert found.shape == expected.shape == (72, 128)
         assert np.abs(expected.astype(int) - found).mean() < 2
+
+
+@pytest.mark.parametrize("size", [(256, 144), (96, 64), (320, 180)])
+def test_colours_are_those_that_opencv_gives(tmp_path: Path, size: tuple[int, int]) -> None:
+    path = write_video(tmp_path / "a.mp4", seconds=1, size=size)
+    lean = open_source(str(path), COLOUR, small=True)
+    assert isinstance(lean, PlaneSource)
+    for expected, found in zip(open_source(str(path)), lean, strict=True):
+        assert found.captured_at == expected.captured_at
+        small = fitted(expected.image, 128)
+        assert found.image.shape == small.shape
+        # The ground is noise, each pixel of another colour: averaged over what has one in a video.
+        means = [cv2.blur(image, (8, 8)).astype(int) for image in (small, found.image)]
+        assert np.abs(means[0] - means[1]).mean() < 2
+
+
+def test_colours_of_full_range_or_odd_size_are_left_to_opencv(tmp_path: Path) -> None:
+    full = tmp_path / "full.avi"
+    video = cv2.VideoWriter(str(full), cv2.VideoWriter.fourcc(*"MJPG"), 15, (64, 48))
+    video.write(np.zeros((48, 64, 3), np.uint8))
+    video.release()
+    odd = write_video(tmp_path / "odd.mp4", seconds=0.5, size=(256, 146))  # 128 x 73
+    for path in (full, odd):
+        assert isinstance(open_source(str(path), COLOUR, small=True), VideoSource)
 
 
 def test_a_video_of_full_range_is_not_stretched(tmp_path: Path) -> None:
@@ -68,15 +93,15 @@ def test_a_video_of_full_range_is_not_stretched(tmp_path: Path) -> None:
 def test_pictures_may_be_kept(tmp_path: Path) -> None:
     """Even where they are so small that the decoder's own memory could have been handed out."""
     path = write_video(tmp_path / "small.mp4", seconds=2, size=(96, 64))
-    kept = [picture.image for picture in open_source(str(path), GREY)]
-    again = [picture.image.copy() for picture in open_source(str(path), GREY)]
+    kept = [picture.image for picture in open_source(str(path), GREY, small=True)]
+    again = [picture.image.copy() for picture in open_source(str(path), GREY, small=True)]
     assert all(np.array_equal(a, b) for a, b in zip(kept, again, strict=True))
 
 
 def test_only_what_is_wanted_is_given(tmp_path: Path) -> None:
     path = write_video(tmp_path / "a.mp4", seconds=2, fps=10)
     wanted = {n * 10**8 for n in range(0, 20, 3)}
-    given = open_source(str(path), GREY).pictures(wanted.__contains__)
+    given = open_source(str(path), GREY, small=True).pictures(wanted.__contains__)
     assert {picture.captured_at for picture in given} == wanted
 
 
@@ -86,12 +111,12 @@ def test_what_is_damaged_says_so(tmp_path: Path) -> None:
     cut.write_bytes(whole[: len(whole) // 2])
     pictures = []
     with pytest.raises(SourceError, match=r"cut\.avi: damaged or cut off: \d+ of 90 frames read"):
-        for picture in open_source(str(cut), GREY):
+        for picture in open_source(str(cut), GREY, small=True):
             pictures.append(picture)  # noqa: PERF402  what came before the error counts
     assert 10 < len(pictures) < 80
     (tmp_path / "notes.mp4").write_bytes(b"not a video" * 100)
     with pytest.raises(SourceError, match="not a video"):
-        open_source(str(tmp_path / "notes.mp4"), GREY)
+        open_source(str(tmp_path / "notes.mp4"), GREY, small=True)
 
 
 def test_what_has_no_plane_of_luminance_is_read_in_colour(tmp_path: Path) -> None:
@@ -100,7 +125,7 @@ def test_what_has_no_plane_of_luminance_is_read_in_colour(tmp_path: Path) -> Non
     for _ in range(3):
         video.write(np.full((48, 64, 3), (20, 200, 90), np.uint8))
     video.release()
-    source = open_source(str(path), GREY)
+    source = open_source(str(path), GREY, small=True)
     assert isinstance(source, VideoSource)
     frames = list(capture(source, Camera(id="a", source=str(path)), SESSION, GREY))
     first = frames[0]
@@ -122,7 +147,10 @@ def test_network_inputs_are_the_same_with_jpeg_and_without(tmp_path: Path) -> No
         inputs = Inputs(DIFFERENCE)
         images = []
         for message in capture(
-            open_source(str(path), settings).pictures(lambda at: True), camera, SESSION, settings
+            open_source(str(path), settings, small=True).pictures(lambda at: True),
+            camera,
+            SESSION,
+            settings,
         ):
             decoded = decode(Record(Partition("frames", 0), 0, "a", encode(message), (), 0))
             if isinstance(decoded, Decoded):
