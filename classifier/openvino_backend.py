@@ -25,12 +25,7 @@ Node = Any  # openvino's nodes are untyped
 
 @cache
 def core() -> ov.Core:
-    """The process's own, never freed.
-
-    OpenVINO gives the thread that first uses the CPU an alternate signal stack, and takes its
-    memory back with the last model. If another thread drops that, a SIGTERM that reaches the first
-    thread afterwards is a segmentation fault (seen with 2026.4).
-    """
+    """The process's own, never freed: `featurizer/openvino_backend.py` says why."""
     return ov.Core()
 
 
