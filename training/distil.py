@@ -139,6 +139,18 @@ def distil(
     return student.cpu().eval()
 
 
+def finished(teacher: MobileNetV2, recipe: DistilRecipe, checkpoint: Path) -> MobileNetV2 | None:
+    """The student of a run that came to its end; None if there is none yet."""
+    if not checkpoint.is_file():
+        return None
+    saved = torch.load(checkpoint, map_location="cpu", weights_only=True)
+    if int(saved["step"]) < recipe.steps:
+        return None
+    student = MobileNetV2(padding=teacher.padding)
+    student.load_state_dict(saved["student"])
+    return student.eval()
+
+
 def changes(teacher: MobileNetV2, student: MobileNetV2) -> dict[str, float]:
     """How far each convolution moved: norm of the change over the teacher's norm."""
     before = dict(teacher.named_parameters())

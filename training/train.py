@@ -28,7 +28,7 @@ from shared.bundle import NORMAL, Bundle, Description, Label
 from training import drift, metrics
 from training import learnt as learnt_from
 from training.bootstrap import interval, of_rows
-from training.distil import changes, distil, examples
+from training.distil import changes, distil, examples, finished
 from training.experiment import Experiment
 from training.export import export
 from training.features import Cache, Track
@@ -106,42 +106,53 @@ def backbone_of(
     teacher = load_checkpoint(experiment.teacher.path, experiment.teacher.padding)
     if experiment.distil is None:
         return teacher, {}
-    recipe = experiment.distil
-    console.print("inputs for the backbone")
     key = _key(experiment, clips)
-    stored = folder / f"examples-{key}.npz"
+    checkpoint = folder / f"student-{key}.pt"
+    student = finished(teacher, experiment.distil, checkpoint)
+    if student is None:
+        student = _distilled(experiment, teacher, clips, checkpoint, cache, console)
+    moved = changes(teacher, student)
+    return student, {
+        "steps": experiment.distil.steps,
+        "moved_least": min(moved.values()),
+        "moved_median": float(np.median(list(moved.values()))),
+    }
+
+
+def _distilled(
+    experiment: Experiment,
+    teacher: MobileNetV2,
+    clips: Sequence[Clip],
+    checkpoint: Path,
+    cache: Path,
+    console: Console,
+) -> MobileNetV2:
+    recipe = experiment.distil
+    assert recipe is not None
+    console.print("inputs for the backbone")
+    folder = checkpoint.parent
     data = examples(
         clips,
         Recordings(cache / "frames", experiment.input.fps),
         experiment.input,
         recipe.images_per_clip,
-        stored,
+        checkpoint.with_name(checkpoint.stem.replace("student", "examples") + ".npz"),
     )
     console.print(f"{len(data)} inputs; the teacher reads them")
     teaching = experiment.model_copy(update={"distil": None})
     taught = open_extractor(_holder(teaching, teacher, folder / "teacher"), FeaturizerSettings())(
         data
     )
-    log_: list[dict[str, float]] = []
+    matches: list[float] = []
 
     def note(step: int, match: float) -> None:
-        log_.append({"step": step, "match": match})
+        matches.append(match)
         if step % 50 == 0:
-            last = np.mean([x["match"] for x in log_[-50:]])
-            console.print(f"step {step}/{recipe.steps}  match {last:.4f}")
+            console.print(f"step {step}/{recipe.steps}  match {np.mean(matches[-50:]):.4f}")
 
-    student = distil(
-        teacher, data, taught, experiment.input, recipe, experiment.seed,
-        folder / f"student-{key}.pt", note,
-    )  # fmt: skip
-    moved = changes(teacher, student)
-    return student, {
-        "inputs": len(data),
-        "steps": recipe.steps,
-        "moved_least": min(moved.values()),
-        "moved_median": float(np.median(list(moved.values()))),
-        "log": log_[:: max(len(log_) // 40, 1)],
-    }
+    return distil(
+        teacher, data, taught, experiment.input, recipe, experiment.seed, checkpoint, note
+    )
 
 
 def prepare(experiment: Experiment, clips: Sequence[Clip], tracks: Sequence[Track]) -> Learnt:
