@@ -89,6 +89,10 @@ def meaning(doing: str, error: Exception) -> Exception:
         return refused(doing, error)
     if isinstance(error, (errors.MessageSizeTooLargeError, errors.RecordListTooLargeError)):
         return Fatal(f"Kafka refuses the size of a record ({doing}): {error}")
+    if isinstance(error, errors.KafkaStorageError):
+        return Transient(
+            f"Kafka cannot write: a broker's disk is full or broken ({doing}); all waits"
+        )
     return Transient(f"Kafka: {doing}: {error}")
 
 

@@ -59,6 +59,16 @@ def test_a_camera_that_fell_silent_is_let_go_whatever_its_clock_says(off: float)
     assert len(log.sessions) == 1
 
 
+def test_a_slow_host_alone_on_a_partition_is_not_silenced_by_a_right_one_that_joins() -> None:
+    """Event time jumps by what the host is behind; the broker's clock does not."""
+    log, slow = Log(), live(1, NOW - 600)
+    for second in range(20):
+        at = NOW + second
+        if second >= 10:
+            log.say("right", live(1, NOW), at, at)
+        assert log.say("slow", slow, at - 600, at) == second + 1
+
+
 def test_a_service_that_was_away_for_longer_than_the_idle_time_out_loses_no_window() -> None:
     """Event time went on without a break; only the broker's clock jumps."""
     log = Log()

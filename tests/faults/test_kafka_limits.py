@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Iterator
 
 import pytest
 from kafka import KafkaAdminClient, TopicPartition, errors
+from kafka import KafkaProducer as Client
 from kafka.admin import ConfigResource, ConfigResourceType
+from kafka.future import Future
 
 from shared import metrics
 from shared.bus import Partition
@@ -48,6 +51,34 @@ def test_an_output_that_the_broker_finds_too_large_stops_the_worker_and_is_not_p
         found = service.outputs(4, keys=(key,))
     assert life.died_of is None
     assert found == {key: windows(texts)}
+
+
+@pytest.mark.kafka
+def test_a_full_disk_is_waited_out_with_a_warning_and_nothing_is_lost(
+    service: WindowService, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """The broker's answer is made up: a full disk takes a small one, and rights to mount it."""
+    full, refused, send = threading.Event(), list[str](), Client.send
+
+    def answer(client: Client, topic: str, **record: object) -> object:
+        if not full.is_set() or topic != service.topic("out"):
+            return send(client, topic, **record)
+        refused.append(topic)
+        return Future().failure(errors.KafkaStorageError())
+
+    monkeypatch.setattr(Client, "send", answer)
+    service.feed(range(10))
+    with service.worker() as life:
+        service.outputs(10)
+        full.set()
+        service.feed(range(10, 30))
+        until(lambda: len(refused) > 3 and not life.worker.healthy.is_set())
+        full.clear()
+        found = service.outputs(30)
+        until(life.worker.healthy.is_set)
+    assert life.died_of is None
+    assert found == dict.fromkeys(KEYS, windows([f"{n:03}" for n in range(30)]))
+    assert "disk is full or broken" in caplog.text
 
 
 def limit(admin: KafkaAdminClient, topic: str, size: int) -> None:
