@@ -84,9 +84,10 @@ class PlaneSource:
     def _bgr(self, frame: VideoFrame) -> Image:
         height, width = self._size
         half = height // 2, width // 2
-        parts = [shrunk(_plane(frame, 0), self._size)]
-        parts += [shrunk(_plane(frame, i), half).reshape(-1, width) for i in (1, 2)]
-        return np.asarray(cv2.cvtColor(np.concatenate(parts), cv2.COLOR_YUV2BGR_I420), np.uint8)
+        sizes = self._size, half, half
+        parts = [shrunk(_plane(frame, i), size).ravel() for i, size in enumerate(sizes)]
+        planes = np.concatenate(parts).reshape(height * 3 // 2, width)
+        return np.asarray(cv2.cvtColor(planes, cv2.COLOR_YUV2BGR_I420), np.uint8)
 
 
 def open_planes(

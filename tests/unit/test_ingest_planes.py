@@ -52,7 +52,7 @@ def test_the_same_times_and_within_two_levels_the_same_pictures(tmp_path: Path, 
         assert np.abs(expected.astype(int) - found).mean() < 2
 
 
-@pytest.mark.parametrize("size", [(256, 144), (96, 64), (320, 180)])
+@pytest.mark.parametrize("size", [(256, 144), (96, 64), (320, 180), (256, 148)])
 def test_colours_are_those_that_opencv_gives(tmp_path: Path, size: tuple[int, int]) -> None:
     path = write_video(tmp_path / "a.mp4", seconds=1, size=size)
     lean = open_source(str(path), COLOUR, small=True)
