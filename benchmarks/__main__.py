@@ -21,7 +21,7 @@ from benchmarks.material import CHECKOUT, arguments
 
 SCRIPTS = (
     "standalone", "extractor", "many_files", "four_services", "kafka_featurizer", "latency",
-    "static_scene", "many_cameras",
+    "static_scene", "many_cameras", "recognition",
 )  # fmt: skip
 PAGE = CHECKOUT / "docs" / "performance.md"
 BEGIN, END = "<!-- measured: begin -->", "<!-- measured: end -->"
@@ -33,14 +33,14 @@ def main() -> int:
     parser.add_argument("names", nargs="*", help=f"of {', '.join(SCRIPTS)}; all if none")
     parser.add_argument("--no-page", action="store_true", help="do not write docs/performance.md")
     chosen = parser.parse_args()
-    options = ["--bundle", str(chosen.bundle)]
+    options = ["--bundle", str(chosen.bundle), "--data", str(chosen.data)]
+    if chosen.rounds:
+        options += ["--rounds", str(chosen.rounds)]
     claims: list[dict[str, Any]] = []
     absent = []
     for name in chosen.names or SCRIPTS:
         print(f"== {name}", flush=True)
-        more = [] if name == "standalone" else ["--data", str(chosen.data)]
-        rounds = ["--runs" if name == "standalone" else "--rounds", str(chosen.rounds)]
-        found = _measured(name, [*options, *more, *(rounds if chosen.rounds else [])])
+        found = _measured(name, options)
         claims += found
         if not found:
             absent.append(name)

@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import argparse
+import re
 import shutil
 import sys
 from pathlib import Path
 
+import av
 import cv2
 import numpy as np
 
-from benchmarks.standalone import at_rate
 from featurizer import int8
 from featurizer.inputs import Image
 from featurizer.quantise import quantise
@@ -48,6 +49,38 @@ def clip(chosen: argparse.Namespace, name: str = "clips/pedestrians.mp4") -> Pat
     path = Path(chosen.data) / name
     if not path.is_file():
         sys.exit(f"{path}: no such file; name the data folder with --data")
+    return path
+
+
+def at_rate(source: Path, target: Path, fps: float) -> Path:
+    """A copy of the bundle that wants this many frames a second."""
+    shutil.copytree(source, target)
+    toml = target / "bundle.toml"
+    text, count = re.subn(r"(?m)^fps\s*=.*$", f"fps = {fps:g}", toml.read_text())
+    assert count == 1, f"{toml}: {count} lines set fps"
+    toml.write_text(text)
+    Bundle(target)
+    return target
+
+
+def repeated(video: Path, times: int, path: Path) -> Path:
+    """The video's own packets so many times over, nothing coded anew."""
+    with av.open(str(path), "w") as target:
+        stream = None
+        begin = 0
+        for _ in range(times):
+            with av.open(str(video)) as source:
+                given = source.streams.video[0]
+                stream = stream or target.add_stream_from_template(given)
+                end = begin
+                for packet in source.demux(given):
+                    if packet.dts is None or packet.pts is None:
+                        continue  # the mark of the end
+                    packet.pts, packet.dts = packet.pts + begin, packet.dts + begin
+                    end = max(end, packet.pts + (packet.duration or 0))
+                    packet.stream = stream
+                    target.mux(packet)
+                begin = end
     return path
 
 
