@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import http.client
+import ssl
 import urllib.error
 import urllib.request
 from collections.abc import Iterator
@@ -29,6 +30,9 @@ from shared.errors import InvalidInput, Unavailable
 
 _CHUNK = 1 << 16
 _TIMEOUT = 30.0  # seconds without a byte
+_AWAY = (
+    urllib.error.URLError, http.client.HTTPException, ConnectionError, TimeoutError, ssl.SSLError,
+)  # fmt: skip
 _PARTIAL, _NOT_SATISFIABLE = 206, 416
 
 
@@ -95,15 +99,14 @@ def obtain(weights: Weights, folder: Path, command: str) -> Path:
         raise Unavailable(
             f"{weights.url}: {error}; what has come is kept in {part}. Go on with: {command}"
         ) from None
-    except (urllib.error.URLError, http.client.HTTPException, OSError) as error:
-        if isinstance(error, OSError) and error.filename is not None:
-            raise InvalidInput(f"{error.filename}: {error.strerror}") from None
-        reason = getattr(error, "reason", None) or error
+    except _AWAY as error:
         raise Unavailable(
-            f"{weights.url} cannot be reached from here ({reason}). Where there is a network, "
-            f"download that address with any browser, put the file into {folder.resolve()} as "
-            f"{path.name}, and check it with: {command}"
+            f"{weights.url} cannot be reached from here ({getattr(error, 'reason', error)}). Where "
+            f"there is a network, download that address with any browser, put the file into "
+            f"{folder.resolve()} as {path.name}, and check it with: {command}"
         ) from None
+    except OSError as error:  # of the folder or the disk
+        raise InvalidInput(f"{error.filename or part}: {error.strerror}") from None
     _check(part, weights)
     part.replace(path)
     return path
@@ -117,7 +120,9 @@ def _download(url: str, part: Path) -> None:
             try:
                 _get(url, part, progress)
                 return
-            except (_BrokenOff, http.client.HTTPException, ConnectionError, TimeoutError) as error:
+            except urllib.error.HTTPError:
+                raise
+            except (_BrokenOff, *_AWAY) as error:
                 if _size(part) <= before:
                     if before:
                         raise _BrokenOff(f"broke off after {before} bytes: {error}") from None

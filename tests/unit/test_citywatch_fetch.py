@@ -163,6 +163,22 @@ def test_a_folder_that_cannot_be_made(server: Server, tmp_path: Path) -> None:
         obtain(server.weights, tmp_path / "weights", COMMAND)
 
 
+def test_a_full_disk_is_not_taken_for_a_missing_network(server: Server, tmp_path: Path) -> None:
+    (tmp_path / f"it-{DIGEST}.pth.part").symlink_to("/dev/full")
+    with pytest.raises(InvalidInput, match="No space left"):
+        obtain(server.weights, tmp_path, COMMAND)
+
+
+def test_without_a_network_what_has_come_is_kept(server: Server, tmp_path: Path) -> None:
+    weights, part = server.weights, tmp_path / f"it-{DIGEST}.pth.part"
+    part.write_bytes(CONTENT[:1000])
+    server.shutdown()
+    server.server_close()
+    with pytest.raises(Unavailable, match="kept in"):
+        obtain(weights, tmp_path, COMMAND)
+    assert part.read_bytes() == CONTENT[:1000]
+
+
 def test_the_known_weights_carry_their_checksum() -> None:
     assert KNOWN["mobilenet_v2"].digest == "7ebf99e0"
     assert KNOWN["mobilenet_v2_v1"].digest == "b0353104"
