@@ -4,10 +4,9 @@ Adam with decoupled weight decay, cross-entropy weighted so that every label cou
 clip of a label alike, inputs standardised with the training windows' statistics, gradients
 clipped. With validation windows the epoch of least validation loss is kept (EVALUATION 6).
 
-The variant `pooled` starts from its branch of statistics (`training/pooled.py`), which is fitted
-first and stays as it is: the last layer of the LSTMs begins at zero, so that training starts at the
-linear head, epoch 0 counts among those that validation chooses from, and the LSTMs learn from what
-the branch says of groups that it has not seen.
+The variant `pooled` is the mean of two heads in one network: `1 - share` of the linear head on
+statistics (`training/pooled.py`), made as sure as held-out groups allow, and `share` of the LSTMs,
+which learn alone. With validation windows the share of least loss on them is taken, 0 among them.
 """
 
 from __future__ import annotations
@@ -28,9 +27,15 @@ from torch.nn import functional as F
 from classifier.network import ResidualAttentionLSTM, build
 from training import pooled
 from training.heads import statistics
+from training.subspace import directions, narrow, project, widen
 
 Vectors = npt.NDArray[np.float16]
 Probabilities = npt.NDArray[np.float32]
+Validation = tuple[Vectors, npt.NDArray[np.intp], npt.NDArray[np.float32]]
+"""Windows (W, T, D), targets (W,) and weights (W,) that choose the epoch."""
+
+_SHARES = (0.0, 0.1, 0.25, 0.5, 0.75, 1.0)
+"""Of the LSTMs beside the branch of statistics, that validation chooses from."""
 
 
 class HeadRecipe(BaseModel):
@@ -47,7 +52,11 @@ class HeadRecipe(BaseModel):
     weight_decay: float = Field(1e-2, ge=0)
     label_smoothing: float = Field(0.05, ge=0, lt=1)
     dropout: float = Field(0.5, ge=0, lt=1)
+    subspace: int = Field(
+        0, ge=0, description="directions that the first layer is sought among; 0: in all"
+    )
     strength: float = Field(2e-3, gt=0, description="1 / penalty of the branch of statistics")
+    share: float = Field(0.25, ge=0, le=1, description="of the LSTMs beside that branch")
 
 
 def window_weights(
@@ -89,7 +98,7 @@ def fit(
     labels: int,
     recipe: HeadRecipe,
     seed: int,
-    validation: tuple[Vectors, npt.NDArray[np.intp], npt.NDArray[np.float32]] | None = None,
+    validation: Validation | None = None,
     on_epoch: Callable[[dict[str, Any]], None] | None = None,
     groups: npt.NDArray[np.intp] | None = None,
 ) -> nn.Module:
@@ -102,20 +111,19 @@ def fit(
     torch.manual_seed(seed)
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     network = build(recipe.variant, labels, vectors.shape[2], vectors.shape[1])
-    _set_dropout(network, recipe.dropout)
     _standardise(network, vectors)
-    answer: Callable[[Tensor], tuple[Tensor, Tensor]] = network
-    before, guessed = torch.zeros(len(vectors), labels), False
-    if isinstance(network, ResidualAttentionLSTM) and network.pooled is not None:
-        answer, guessed = network.temporal, True
-        before = _begin_at_guess(
-            network, vectors, targets, clips, clips if groups is None else groups, recipe, seed
-        )
-    network.to(device)
-    x = torch.from_numpy(vectors)
+    learner, x, basis = network, torch.from_numpy(vectors), None
+    if recipe.subspace and recipe.subspace < vectors.shape[2]:
+        basis = directions(network, vectors, recipe.subspace)
+        x = project(network, vectors, basis)
+        learner = narrow(recipe.variant, labels, recipe.subspace, vectors.shape[1])
+    for part in (network, learner):
+        _set_dropout(part, recipe.dropout)
+        _silence_branch(part)
+        part.to(device)
     y = torch.from_numpy(targets.astype(np.int64))
     optimiser = torch.optim.AdamW(
-        (p for p in network.parameters() if p.requires_grad),
+        (p for p in learner.parameters() if p.requires_grad),
         lr=recipe.rate,
         weight_decay=recipe.weight_decay,
     )
@@ -125,25 +133,21 @@ def fit(
         optimiser, recipe.rate, total_steps=recipe.epochs * batches, pct_start=0.2
     )
     best, best_state, waited = math.inf, None, 0
-    if guessed and validation is not None:
-        best, best_state = _validate(network, validation), copy.deepcopy(network.state_dict())
     for epoch in range(recipe.epochs):
-        network.train()
+        learner.train()
         total = 0.0
         chosen = drawn_rows(targets, clips, recipe.per_clip, random)
         w = torch.zeros(len(x))
         w[chosen] = torch.from_numpy(window_weights(targets[chosen], clips[chosen], labels))
         for rows in torch.split(torch.from_numpy(chosen), recipe.batch):
-            batch = x[rows].float().to(device)
-            logits = answer(batch)[0] + before[rows].to(device)
+            logits = learner(x[rows].float().to(device))[0]
             loss = _loss(logits, y[rows].to(device), w[rows].to(device), recipe.label_smoothing)
-            optimiser.zero_grad()
-            loss.backward()  # type: ignore[no-untyped-call]
-            nn.utils.clip_grad_norm_(network.parameters(), 1.0)
-            optimiser.step()
+            _step(loss, optimiser)
             schedule.step()
             total += float(loss.detach()) * len(rows)
         record = {"epoch": epoch + 1, "loss": total / len(chosen)}
+        if basis is not None and (validation is not None or epoch + 1 == recipe.epochs):
+            widen(learner, network, basis)
         if validation is not None:
             record["validation_loss"] = _validate(network, validation)
             if record["validation_loss"] < best:
@@ -157,6 +161,10 @@ def fit(
             break
     if best_state is not None:
         network.load_state_dict(best_state)
+    if isinstance(network, ResidualAttentionLSTM) and network.pooled is not None:
+        weights = _clip_weights(targets, clips, labels, recipe.per_clip, random)
+        _join_branch(network, vectors, targets, weights, clips if groups is None else groups,
+                     recipe, seed, validation)  # fmt: skip
     return network.cpu().eval()
 
 
@@ -170,6 +178,13 @@ def predict(network: nn.Module, vectors: Vectors, batch: int = 256) -> Probabili
     return np.asarray(torch.cat(parts).numpy(), np.float32)
 
 
+def _step(loss: Tensor, optimiser: torch.optim.Optimizer) -> None:
+    optimiser.zero_grad()
+    loss.backward()  # type: ignore[no-untyped-call]
+    nn.utils.clip_grad_norm_(optimiser.param_groups[0]["params"], 1.0)
+    optimiser.step()
+
+
 def _loss(logits: Tensor, targets: Tensor, weights: Tensor, smoothing: float) -> Tensor:
     losses = F.cross_entropy(logits, targets, reduction="none", label_smoothing=smoothing)
     return (losses * weights).mean()
@@ -178,7 +193,7 @@ def _loss(logits: Tensor, targets: Tensor, weights: Tensor, smoothing: float) ->
 @torch.inference_mode()
 def _validate(
     network: nn.Module,
-    validation: tuple[Vectors, npt.NDArray[np.intp], npt.NDArray[np.float32]],
+    validation: Validation,
 ) -> float:
     vectors, targets, weights = validation
     device = next(network.parameters()).device
@@ -194,39 +209,69 @@ def _validate(
     return total / len(vectors)
 
 
-def _begin_at_guess(
+def _silence_branch(network: nn.Module) -> None:
+    """The branch of statistics says nothing and does not learn: the LSTMs learn alone."""
+    if isinstance(network, ResidualAttentionLSTM) and network.pooled is not None:
+        for parameter in network.pooled.requires_grad_(False).parameters():
+            nn.init.zeros_(parameter)
+
+
+def _clip_weights(
+    targets: npt.NDArray[np.intp],
+    clips: npt.NDArray[np.intp],
+    labels: int,
+    per_clip: int,
+    random: np.random.Generator,
+) -> npt.NDArray[np.float32]:
+    """(W,) weights that sum to the number of clips, 0 but for `per_clip` windows of each."""
+    rows = drawn_rows(targets, clips, per_clip, random)
+    weights = np.zeros(len(targets), np.float32)
+    weights[rows] = window_weights(targets[rows], clips[rows], labels)
+    return weights * np.float32(len(np.unique(clips)) / weights.sum())
+
+
+def _join_branch(
     network: ResidualAttentionLSTM,
     vectors: Vectors,
     targets: npt.NDArray[np.intp],
-    clips: npt.NDArray[np.intp],
+    weights: npt.NDArray[np.float32],
     groups: npt.NDArray[np.intp],
     recipe: HeadRecipe,
     seed: int,
-) -> Tensor:
-    """Fit the branch of statistics and freeze it; the LSTMs begin by adding nothing.
-
-    Returns (W, L), what the branch says of windows that it has not learnt from.
-    """
-    assert network.pooled is not None
-    mean, scale = network.mean.numpy(), np.tile(network.scale.numpy(), 3)
-    x = np.concatenate([statistics(vectors[i : i + 256]) for i in range(0, len(vectors), 256)])
-    x[:, : len(mean)] -= mean
-    x /= scale
-    rows = drawn_rows(targets, clips, recipe.per_clip, np.random.default_rng(seed))
+    validation: Validation | None,
+) -> None:
+    """Fit the branch of statistics, and give it and the LSTMs their shares of the answer."""
     labels = network.label.out_features
-    weights = np.zeros(len(x), np.float32)
-    weights[rows] = window_weights(targets[rows], clips[rows], labels)
-    weights *= len(np.unique(clips)) / weights.sum()
-    held_out = pooled.out_of_fold(x, targets, weights, groups, labels, recipe.strength, seed)
-    factor = pooled.sureness(held_out, targets, weights)
+    network.cpu()
+    x = _statistics(network, vectors)
+    others = pooled.out_of_fold(x, targets, weights, groups, labels, recipe.strength, seed)
+    factor = pooled.sureness(others, targets, weights)
     guess = pooled.first_guess(x, targets, weights, labels, recipe.strength).times(factor)
-    with torch.no_grad():
-        network.pooled.weight.copy_(torch.from_numpy(guess.weight))
-        network.pooled.bias.copy_(torch.from_numpy(guess.bias))
-        nn.init.zeros_(network.label.weight)
-        nn.init.zeros_(network.label.bias)
-    network.pooled.requires_grad_(False)
-    return torch.from_numpy(held_out * np.float32(factor))
+    alone = [parameter.detach().clone() for parameter in network.label.parameters()]
+
+    @torch.no_grad()
+    def give(share: float) -> None:
+        branch = network.pooled
+        assert branch is not None
+        branch.weight.copy_(torch.from_numpy(guess.weight) * (1 - share))
+        branch.bias.copy_(torch.from_numpy(guess.bias) * (1 - share))
+        for parameter, value in zip(network.label.parameters(), alone, strict=True):
+            parameter.copy_(value * share)
+
+    def loss(share: float) -> float:
+        assert validation is not None
+        give(share)
+        return _validate(network, validation)
+
+    give(recipe.share if validation is None else min(_SHARES, key=loss))
+
+
+def _statistics(network: ResidualAttentionLSTM, vectors: Vectors) -> npt.NDArray[np.float32]:
+    """(W, T, D) to (W, 3 D) as the network's branch reads them."""
+    x = np.concatenate([statistics(vectors[i : i + 256]) for i in range(0, len(vectors), 256)])
+    x[:, : vectors.shape[2]] -= network.mean.numpy()
+    x /= np.tile(network.scale.numpy(), 3)
+    return x
 
 
 def _set_dropout(network: nn.Module, share: float) -> None:

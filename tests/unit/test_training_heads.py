@@ -3,7 +3,8 @@ import pytest
 import torch
 from torch import nn
 
-from training import pooled
+from classifier.network import build
+from training import pooled, subspace
 from training.fit import HeadRecipe, drawn_rows, fit, predict, window_weights
 from training.heads import fit_linear, motion_numbers, statistics
 
@@ -57,12 +58,18 @@ def test_the_epoch_of_least_validation_loss_is_kept() -> None:
     assert len(losses) - 1 - int(np.argmin(losses)) == 3
 
 
-def test_a_pooled_network_that_may_not_learn_is_its_linear_branch() -> None:
+def test_of_a_pooled_network_validation_may_leave_the_linear_branch_alone() -> None:
     vectors, targets = _windows(0)
-    wrong = (vectors, 1 - targets, np.ones(len(targets), np.float32))  # learning makes it worse
-    recipe = HeadRecipe(variant="pooled", epochs=6, batch=16)
+    wrong = (vectors, 1 - targets, np.ones(len(targets), np.float32))  # to be unsure is best
+    recipe = HeadRecipe(variant="pooled", epochs=6, batch=16, rate=3e-3)
     network = fit(vectors, targets, np.arange(60), 2, recipe, 0, wrong)
-    assert not network.label.weight.any()  # epoch 0 was kept
+    assert network.label.weight.any() != network.pooled.weight.any()
+
+
+def test_the_branch_of_a_pooled_network_is_the_linear_head() -> None:
+    vectors, targets = _windows(0)
+    recipe = HeadRecipe(variant="pooled", epochs=1, batch=16, share=0.0)
+    network = fit(vectors, targets, np.arange(60), 2, recipe, 0)
     linear = fit_linear(statistics(vectors), targets, recipe.strength)
     other, _ = _windows(1)
     order = np.argsort(linear.decision_function(statistics(other)))
@@ -75,12 +82,12 @@ def test_a_pooled_network_learns_what_statistics_do_not_say() -> None:
     vectors[:, :, 3] = 0
     vectors[targets == 1, :, 5] = np.linspace(-2, 2, 8)  # rises; of the others, it falls
     vectors[targets == 0, :, 5] = np.linspace(2, -2, 8)
-    recipe = HeadRecipe(variant="pooled", epochs=12, batch=16)
-    network = fit(vectors[:150], targets[:150], np.arange(150), 2, recipe, 0)
-    assert np.mean(predict(network, vectors[150:]).argmax(1) == targets[150:]) > 0.95
-    network.label.weight.data.zero_()
-    network.label.bias.data.zero_()
-    assert np.mean(predict(network, vectors[150:]).argmax(1) == targets[150:]) < 0.8
+    train, test = slice(0, 150), slice(150, 200)
+    for share, least, most in ((0.5, 0.95, 1.0), (0.0, 0.2, 0.8)):
+        recipe = HeadRecipe(variant="pooled", epochs=12, batch=16, share=share)
+        network = fit(vectors[train], targets[train], np.arange(150), 2, recipe, 0)
+        right = np.mean(predict(network, vectors[test]).argmax(1) == targets[test])
+        assert least <= right <= most
 
 
 @pytest.mark.parametrize("count", [40, 400])
@@ -111,6 +118,37 @@ def test_what_is_held_out_is_guessed_from_other_groups() -> None:
     assert np.mean(own.argmax(1) == targets) == 1
     assert np.mean(others.argmax(1) == targets) < 0.75
     assert pooled.sureness(others, targets, weights) < pooled.sureness(own, targets, weights)
+
+
+@pytest.mark.parametrize("variant", ["bilstm", "gru", "pooled", "patent"])
+def test_training_in_all_directions_of_a_subspace_is_training_without(variant: str) -> None:
+    """The widened network says of every window what the narrow one said."""
+    vectors, _ = _windows(0, 40)
+    whole = build(variant, 2, 16, 8).eval()
+    basis = subspace.directions(whole, vectors, 6)
+    np.testing.assert_allclose(basis.T @ basis, np.eye(6), atol=1e-5)
+    torch.manual_seed(1)
+    narrow = subspace.narrow(variant, 2, 6, 8).eval()
+    subspace.widen(narrow, whole, basis)
+    if variant == "pooled":
+        narrow.pooled = whole.pooled = None
+    with torch.no_grad():
+        expected = narrow(subspace.project(whole, vectors, basis))[0]
+        found = whole(torch.from_numpy(vectors).float())[0]
+    np.testing.assert_allclose(found, expected, atol=1e-5)
+    assert float(expected.std()) > 1e-3
+
+
+@pytest.mark.parametrize("variant", ["residual_attention", "pooled"])
+def test_what_can_be_learnt_is_learnt_in_a_subspace(variant: str) -> None:
+    vectors, targets = _windows(0, 160)
+    other, truth = _windows(1)
+    recipe = HeadRecipe(variant=variant, epochs=12, batch=16, subspace=6)
+    seen: list[dict[str, float]] = []
+    right = (other, truth, np.ones(len(truth), np.float32))
+    network = fit(vectors, targets, np.arange(160), 2, recipe, 0, right, seen.append)
+    assert np.mean(predict(network, other).argmax(1) == truth) > 0.85
+    assert min(record["validation_loss"] for record in seen) < 0.4
 
 
 def test_weights_make_labels_alike_and_clips_within_a_label() -> None:
