@@ -5,6 +5,7 @@ Only the partitions of its camera are read, so that a fleet's other cameras cost
 
 from __future__ import annotations
 
+import time
 from collections import deque
 from collections.abc import Sequence
 
@@ -53,6 +54,8 @@ class LaneAnswers:
         self._unseen: deque[int] = deque()  # times of frames that no window has reached
         self._lag = 0  # of the featurizer, records of its neighbours included
         self._committed = 0
+        self._pace = 0.0  # records a second that it commits, by the best of late
+        self._committed_at = time.monotonic()
 
     @property
     def ahead(self) -> int:
@@ -61,6 +64,10 @@ class LaneAnswers:
         The featurizer's commits tell it, and where neighbours' records lie between, the windows.
         """
         return min(self._lag, len(self._unseen))
+
+    def takes(self, seconds: float) -> int:
+        """Frames that the featurizer gets through in so long, as far as is known."""
+        return round(self._pace * seconds)
 
     @property
     def unseen(self) -> int:
@@ -78,8 +85,12 @@ class LaneAnswers:
             self._topics.frames, self._camera_id, self._topics.group("featurizer", self.name)
         )
         self._lag = frames.end - frames.committed
-        self.moved += frames.committed != self._committed
-        self._committed = frames.committed
+        if frames.committed != self._committed:
+            self.moved += 1
+            now = time.monotonic()
+            grown = frames.committed - self._committed if self._committed else 0
+            self._pace = max(grown / max(now - self._committed_at, 1e-3), 0.7 * self._pace)
+            self._committed, self._committed_at = frames.committed, now
         found = []
         for record in self._predictions.take():
             try:

@@ -2,8 +2,9 @@
 
 Its frames are a session of their own, named after the stated start: the same recording gives the
 same prediction ids whenever it is scored, and an incident that is known is not recorded again.
-They wait for room and are never shed; no more than `LEAD` frames are ahead of the slowest lane, for
-the live cameras of the same partition stand in line behind them.
+They wait for room and are never shed; no more of them are ahead of the slowest lane than it takes
+in `LEAD_SECONDS`, for the live cameras of the same partition stand in line behind them, and would
+be shed in their place if it were for long.
 """
 
 from __future__ import annotations
@@ -38,6 +39,12 @@ from shared.cameras import Camera
 from shared.errors import InvalidInput, SourceError, Transient, Unavailable
 
 LEAD = 500
+"""Frames that may be ahead of the slowest lane, at most, ..."""
+LEAST = 50
+"""... and at any rate."""
+LEAD_SECONDS = 2.0
+_STILL_THERE_SECONDS = 10.0
+"""However long the line: after so long a frame goes out, or the session would count as silent."""
 _LOOK_SECONDS = 0.25
 
 
@@ -162,7 +169,8 @@ class _Run:
             if parcel.kind is Kind.OPENED:
                 self._expect(parcel.payload)
                 continue
-            while not self._stop.is_set() and self._ahead() >= LEAD:
+            patience = time.monotonic() + _STILL_THERE_SECONDS
+            while not self._stop.is_set() and self._far_ahead() and time.monotonic() < patience:
                 self._look()
                 self._stop.wait(_LOOK_SECONDS / 5)
             if self._stop.is_set():
@@ -225,8 +233,10 @@ class _Run:
             print("stopped; the same command again scores the rest", file=sys.stderr)
         return 1 if self._trouble or self._stopped else 0
 
-    def _ahead(self) -> int:
-        return max(lane.ahead for lane in self._lanes)
+    def _far_ahead(self) -> bool:
+        return any(
+            lane.ahead >= min(LEAD, max(LEAST, lane.takes(LEAD_SECONDS))) for lane in self._lanes
+        )
 
     def _look(self) -> None:
         """Take what has come, at most every quarter of a second; raises Unavailable."""

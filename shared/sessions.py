@@ -4,7 +4,8 @@ All times come from the log, never from a wall clock, so a replay decides alike.
 two clocks: event time (the largest min(captured_at, append time) seen) and the broker's append
 time. A session is silent once *both* have moved on by the time-out since its last record: a file
 that is read at fifty times its speed moves event time alone, a service that was away for a minute
-moves append time alone, and neither may cost a camera its windows.
+moves append time alone, and neither may cost a camera its windows. A recording may be silent for
+ten times as long: it waits where a live camera drops, and no newer session takes its place.
 
 A live session fences the older live ones of its camera: their records are refused until it has
 been silent for the time-out. File sessions neither fence nor are fenced.
@@ -21,6 +22,8 @@ from shared.messages import NANOSECONDS, Session
 
 S = TypeVar("S")
 _MILLISECOND = 1_000_000  # nanoseconds
+_PATIENCE = 10
+"""Time-outs that a recording may be silent for."""
 
 
 @dataclass(slots=True)
@@ -33,10 +36,14 @@ class _Clock:
 
 @dataclass(slots=True)
 class _Seen(Generic[S]):
-    """A session's state, its partition, and that partition's clocks at its last record."""
+    """A session's state, its partition, and that partition's clocks at its last record.
+
+    `timeout`: nanoseconds after which it is silent.
+    """
 
     state: S
     partition: Partition
+    timeout: int
     event: int
     append: int
 
@@ -71,8 +78,9 @@ class Sessions(Generic[S]):
             return None
         seen = self._sessions.get((camera_id, session))
         if seen is None:
-            state = self._make(Session.parse(session))
-            seen = _Seen(state, record.partition, clock.event, clock.append)
+            parsed = Session.parse(session)
+            timeout = self._timeout * (1 if parsed.live else _PATIENCE)
+            seen = _Seen(self._make(parsed), record.partition, timeout, clock.event, clock.append)
             self._sessions[camera_id, session] = seen
         seen.event, seen.append = clock.event, clock.append
         return seen.state
@@ -118,11 +126,9 @@ class Sessions(Generic[S]):
             return False
         if fence is not None and parsed > fence.state:
             self._sessions.pop((camera_id, str(fence.state)), None)
-        self._fences[camera_id] = _Seen(parsed, partition, clock.event, clock.append)
+        self._fences[camera_id] = _Seen(parsed, partition, self._timeout, clock.event, clock.append)
         return True
 
     def _silent(self, seen: _Seen[S] | _Seen[Session]) -> bool:
         clock = self._clocks[seen.partition]
-        return (
-            clock.event - seen.event > self._timeout and clock.append - seen.append > self._timeout
-        )
+        return clock.event - seen.event > seen.timeout and clock.append - seen.append > seen.timeout
