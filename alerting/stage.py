@@ -13,7 +13,7 @@ import threading
 import time
 from collections import deque
 from collections.abc import Callable, Collection, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 
 from alerting import events
 from alerting.incidents import Incident, Rules, SessionState, advance, close_all, finish
@@ -200,9 +200,6 @@ class AlertingStage:
             if session < newest and silent <= self._rules.silence:
                 return False
             self._become(step, finish(step.state, step.state.seen_at, "superseded"))
-            heir = self._step(owned, Key(partition, camera_id, str(session)), steps)
-            if step.state.habits is not None and heir.state.last_index < 0:
-                heir.state = replace(heir.state, habits=step.state.habits)
         owned.live[camera_id] = session
         return True
 

@@ -53,8 +53,8 @@ def _stores_are_closed(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
             store.close()
 
 
-def make(store: Store | None = None, **more: float) -> AlertingStage:
-    return AlertingStage(RULES, store or SqliteStore(":memory:", "street"), TOPIC, **more)
+def make(store: Store | None = None, rules: Rules = RULES, **more: float) -> AlertingStage:
+    return AlertingStage(rules, store or SqliteStore(":memory:", "street"), TOPIC, **more)
 
 
 def told(outputs: Sequence[Output]) -> list[str]:
@@ -133,19 +133,6 @@ def test_a_newer_session_closes_the_older_one_and_fences_it() -> None:
         "gate-3 fighting closed superseded",
         "gate-3 fighting open",
     ]
-
-
-def test_a_new_session_of_a_camera_takes_over_what_is_usual_there() -> None:
-    rules = Rules.of(description(), AlertingSettings(adaptive_quantile=0.5))
-    store = SqliteStore(":memory:", "street")
-    usual, after = Log(), Log()
-    for number in range(60):  # high for a moment, again and again
-        usual.add(prediction(NOW + number / 2, 0.9 * (number % 4 != 0), session=LIVE))
-    after.add(*high(NOW + 31, NOW + 32, NOW + 33, session=NEWER))
-    run(AlertingStage(rules, store, TOPIC), usual)
-    next_owner = AlertingStage(rules, store, TOPIC)
-    assert "gate-3 fighting open" not in run(next_owner, after)
-    assert run(make(), after) == ["gate-3 fighting open"]
 
 
 def test_a_fence_lapses_when_the_newer_session_fell_silent() -> None:
@@ -304,6 +291,7 @@ CURVE = st.lists(
 )  # fmt: skip
 
 
+@pytest.mark.parametrize("quantile", [None, 0.5], ids=["fixed", "adaptive"])
 @given(
     curve=CURVE,
     faults=st.lists(
@@ -313,16 +301,20 @@ CURVE = st.lists(
 )
 @hypothesis_settings(deadline=None, max_examples=60)
 def test_faults_change_nothing_of_what_is_recorded_and_told(
-    curve: list[tuple[str, str, bool, int]], faults: list[str], sizes: list[int]
+    quantile: float | None,
+    curve: list[tuple[str, str, bool, int]],
+    faults: list[str],
+    sizes: list[int],
 ) -> None:
     """Replay from the commit point after each fault: each transition once, in order, same bytes."""
+    rules = Rules.of(description(), AlertingSettings(adaptive_quantile=quantile))
     log = curve_log(curve)
     calm = SqliteStore(":memory:", "street")
-    straight = [o for r in log.take() for o in make(calm).process([r])]
+    straight = [o for r in log.take() for o in make(calm, rules).process([r])]
     calm_events = _first_of_each(straight)
 
     store, committed, position, sent = Faulty(), 0, 0, list[Output]()
-    stage = make(store)
+    stage = make(store, rules)
     plan, size = list(faults), list(sizes)
     while committed < len(log.received):
         fault = plan.pop(0) if plan else ""
@@ -336,11 +328,11 @@ def test_faults_change_nothing_of_what_is_recorded_and_told(
             continue
         position = min(position + count, len(log.received))
         if fault == "die":
-            stage, position = make(store), committed
+            stage, position = make(store, rules), committed
             continue
         sent += outputs
         if fault == "die delivered":
-            stage, position = make(store), committed
+            stage, position = make(store, rules), committed
             continue
         stage.durable(outputs)
         committed = position
