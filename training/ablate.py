@@ -24,7 +24,7 @@ from training.heads import fit_linear, motion_numbers, statistics
 from training.manifest import Clip
 from training.scores import clip_scores, decide
 from training.splits import Fold, group_folds, leaky_folds
-from training.train import Learnt
+from training.windowed import Learnt
 
 BASELINE = "linear"
 HEADS = ("motion", BASELINE, "lstm", "bilstm", "gru", "residual", "residual_attention", "patent")

@@ -22,8 +22,7 @@ class Footage(_Part):
     """Clips to learn from: a manifest, or a folder whose videos all show one label.
 
     With `label`, `path` is a video or a folder of videos, each a group of its own unless
-    `one_group` says that one camera took them all. `share` is the weight of the source among all
-    windows of a label.
+    `one_group` says that one camera took them all.
     """
 
     path: Path
@@ -58,6 +57,12 @@ class Experiment(_Part):
     folds: int = Field(5, ge=2, description="for thresholds and validation, by group")
     validation: float = Field(
         0.0, ge=0, le=0.5, description="share of the clips, in whole groups, that choose the epoch"
+    )
+    real_weight: float = Field(
+        1.0, gt=0, description="of a filmed clip beside a drawn one of the same label"
+    )
+    apart: tuple[str, ...] = Field(
+        (), description="groups of another look: real numbers are also given without them"
     )
     footage: tuple[Footage, ...] = ()
     drawn: tuple[Drawn, ...] = ()

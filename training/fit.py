@@ -60,16 +60,25 @@ class HeadRecipe(BaseModel):
 
 
 def window_weights(
-    targets: npt.NDArray[np.intp], clips: npt.NDArray[np.intp], labels: int
+    targets: npt.NDArray[np.intp],
+    clips: npt.NDArray[np.intp],
+    labels: int,
+    importance: npt.NDArray[np.float32] | None = None,
 ) -> npt.NDArray[np.float32]:
-    """(W,) weights with mean 1: labels alike, and within a label its clips alike."""
+    """(W,) weights with mean 1: labels alike, and within a label its clips alike.
+
+    Or, with `importance` (W,), a label's clips as they are important.
+    """
     weights = np.zeros(len(targets), np.float32)
     for label in range(labels):
         rows = np.flatnonzero(targets == label)
         if not rows.size:
             continue
         _, inverse, counts = np.unique(clips[rows], return_inverse=True, return_counts=True)
-        weights[rows] = 1.0 / (counts[inverse] * len(counts))
+        weights[rows] = 1.0 / counts[inverse]
+        if importance is not None:
+            weights[rows] *= importance[rows]
+        weights[rows] /= weights[rows].sum()
     return weights * np.float32(len(targets) / weights.sum())
 
 
@@ -101,10 +110,12 @@ def fit(
     validation: Validation | None = None,
     on_epoch: Callable[[dict[str, Any]], None] | None = None,
     groups: npt.NDArray[np.intp] | None = None,
+    importance: npt.NDArray[np.float32] | None = None,
 ) -> nn.Module:
     """Train one network; (W, T, D) vectors, (W,) targets in 0..labels-1, (W,) clips they are of.
 
     `groups` (W,) are the clips' groups, each clip its own if absent; the variant `pooled` asks.
+    `importance` (W,) weighs the clips of a label against each other.
     An epoch sees at most `per_clip` windows of each label of each clip, drawn anew: neighbouring
     windows share most of their steps, so that seeing all of them costs much and teaches little.
     """
@@ -122,6 +133,7 @@ def fit(
         _silence_branch(part)
         part.to(device)
     y = torch.from_numpy(targets.astype(np.int64))
+    worth = np.ones(len(x), np.float32) if importance is None else importance
     optimiser = torch.optim.AdamW(
         (p for p in learner.parameters() if p.requires_grad),
         lr=recipe.rate,
@@ -138,7 +150,9 @@ def fit(
         total = 0.0
         chosen = drawn_rows(targets, clips, recipe.per_clip, random)
         w = torch.zeros(len(x))
-        w[chosen] = torch.from_numpy(window_weights(targets[chosen], clips[chosen], labels))
+        w[chosen] = torch.from_numpy(
+            window_weights(targets[chosen], clips[chosen], labels, worth[chosen])
+        )
         for rows in torch.split(torch.from_numpy(chosen), recipe.batch):
             logits = learner(x[rows].float().to(device))[0]
             loss = _loss(logits, y[rows].to(device), w[rows].to(device), recipe.label_smoothing)
@@ -162,7 +176,7 @@ def fit(
     if best_state is not None:
         network.load_state_dict(best_state)
     if isinstance(network, ResidualAttentionLSTM) and network.pooled is not None:
-        weights = _clip_weights(targets, clips, labels, recipe.per_clip, random)
+        weights = _clip_weights(targets, clips, worth, labels, recipe.per_clip, random)
         _join_branch(network, vectors, targets, weights, clips if groups is None else groups,
                      recipe, seed, validation)  # fmt: skip
     return network.cpu().eval()
@@ -219,6 +233,7 @@ def _silence_branch(network: nn.Module) -> None:
 def _clip_weights(
     targets: npt.NDArray[np.intp],
     clips: npt.NDArray[np.intp],
+    worth: npt.NDArray[np.float32],
     labels: int,
     per_clip: int,
     random: np.random.Generator,
@@ -226,7 +241,7 @@ def _clip_weights(
     """(W,) weights that sum to the number of clips, 0 but for `per_clip` windows of each."""
     rows = drawn_rows(targets, clips, per_clip, random)
     weights = np.zeros(len(targets), np.float32)
-    weights[rows] = window_weights(targets[rows], clips[rows], labels)
+    weights[rows] = window_weights(targets[rows], clips[rows], labels, worth[rows])
     return weights * np.float32(len(np.unique(clips)) / weights.sum())
 
 

@@ -1,22 +1,20 @@
 """From an experiment to a bundle: backbone, features, folds, thresholds, head.
 
 Every clip is scored by a head that learnt from other groups only (`folds`); numbers and thresholds
-come from those held-out scores, and the head that ships then learns from all clips. The threshold
-with which a fold's accuracy is counted comes from the other folds.
+come from those held-out scores, and the head that ships then learns from all clips.
 """
 
 from __future__ import annotations
 
 import hashlib
 import json
-import math
 from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
+import torch
 from rich.console import Console
 from torch import nn
 
@@ -24,40 +22,22 @@ from classifier.network import build
 from featurizer.extractor import open_extractor
 from featurizer.mobilenetv2 import MobileNetV2, load_checkpoint
 from featurizer.settings import FeaturizerSettings
-from shared.bundle import NORMAL, Bundle, Description, Label
-from training import drift, metrics
+from shared.bundle import Bundle, Description, Label
+from training import drift
 from training import learnt as learnt_from
-from training.bootstrap import interval, of_rows
 from training.distil import changes, distil, examples, finished
 from training.experiment import Experiment
 from training.export import export
-from training.features import Cache, Track
+from training.features import Cache
 from training.fit import Probabilities, fit, predict, window_weights
 from training.footage import gather
+from training.held_out import numbers, truth_of
 from training.manifest import Clip
 from training.recordings import Recordings
 from training.runs import Run
-from training.scores import alarming, clip_scores, decide, sustained
-from training.splits import Fold, group_folds, hold_out
-from training.thresholds import with_thresholds
-from training.truth import events_of
-from training.windows import Windows, cut, targets
-
-
-@dataclass(frozen=True)
-class Learnt:
-    """Windows of all clips of an experiment, and the clips' held-out scores."""
-
-    clips: Sequence[Clip]
-    tracks: Sequence[Track]
-    windows: Windows
-    shown: npt.NDArray[np.intp]
-    folds: Sequence[Fold]
-
-    @property
-    def groups(self) -> npt.NDArray[np.intp]:
-        """(C,) numbers of the clips' groups."""
-        return np.unique([clip.group for clip in self.clips], return_inverse=True)[1]
+from training.splits import hold_out
+from training.windowed import Learnt, prepare
+from training.windows import Windows
 
 
 def train(experiment: Experiment, folder: Path, cache: Path, console: Console) -> Bundle:
@@ -70,16 +50,16 @@ def train(experiment: Experiment, folder: Path, cache: Path, console: Console) -
         probabilities=held_out,
         clip=learnt.windows.clip,
         shown=learnt.shown,
-        truth=_truth(experiment, learnt.clips),
+        truth=truth_of(experiment, learnt.clips),
         drawn=[clip.drawn for clip in learnt.clips],
     )
-    numbers, labels = _numbers(experiment, learnt, held_out)
+    found, labels = numbers(experiment, learnt, held_out)
     console.print("the head that ships, from all clips")
-    head = _fit(experiment, learnt, np.arange(len(learnt.clips)))
+    head = kept_head(experiment, learnt, folder, "all", np.arange(len(learnt.clips)))
     bundle = export(folder / "bundle", _description(experiment, labels), backbone, head)
     learnt_from.write(bundle.folder, learnt.clips)
     drift.write(bundle.folder, drift.of(learnt.windows, learnt.tracks, learnt.clips))
-    run.finish({"backbone": report, "held_out": numbers, "labels": labels})
+    run.finish({"backbone": report, "held_out": found, "labels": labels})
     return bundle
 
 
@@ -155,21 +135,6 @@ def _distilled(
     )
 
 
-def prepare(experiment: Experiment, clips: Sequence[Clip], tracks: Sequence[Track]) -> Learnt:
-    """Windows, what they show, and folds by group."""
-    windows = cut(tracks, experiment.classifier)
-    labels = [experiment.label_names.index(clip.label) for clip in clips]
-    events = [events_of(clip, track) for clip, track in zip(clips, tracks, strict=True)]
-    shown = targets(windows, tracks, labels, events, experiment.label_names)
-    folds = group_folds(
-        [f"{clip.label}{clip.drawn}" for clip in clips],
-        [clip.group for clip in clips],
-        experiment.folds,
-        experiment.seed,
-    )
-    return Learnt(clips, tracks, windows, shown, folds)
-
-
 def _fit(experiment: Experiment, learnt: Learnt, clips: npt.NDArray[np.intp]) -> nn.Module:
     """A head that learns from the given clips; some of them may only choose the epoch."""
     labels = len(experiment.labels)
@@ -186,7 +151,12 @@ def _fit(experiment: Experiment, learnt: Learnt, clips: npt.NDArray[np.intp]) ->
     vectors = windows.vectors(learnt.tracks)
     recipe, seed = experiment.head, experiment.seed
     own = learnt.groups[windows.clip]
-    return fit(vectors, shown, windows.clip, labels, recipe, seed, validation, groups=own)
+    real = np.array([not clip.drawn for clip in learnt.clips])[windows.clip]
+    worth = np.where(real, experiment.real_weight, 1.0).astype(np.float32)
+    return fit(
+        vectors, shown, windows.clip, labels, recipe, seed, validation,
+        groups=own, importance=worth,
+    )  # fmt: skip
 
 
 def _shown(learnt: Learnt, clips: npt.NDArray[np.intp]) -> tuple[Windows, npt.NDArray[np.intp]]:
@@ -200,31 +170,36 @@ def _held_out(
 ) -> Probabilities:
     """(W, L) of every window, from the head of the fold in which its clip was left out."""
     result = np.zeros((len(learnt.windows), len(experiment.labels)), np.float32)
-    for number in range(len(learnt.folds)):
-        rows, answers = held_out_fold(experiment, learnt, folder, number)
-        result[rows] = answers
+    for number, fold in enumerate(learnt.folds):
+        head = kept_head(experiment, learnt, folder, f"fold{number + 1}", fold.train)
+        rows = np.flatnonzero(np.isin(learnt.windows.clip, fold.test))
+        result[rows] = predict(head, learnt.windows.take(rows).vectors(learnt.tracks))
         console.print(f"fold {number + 1}/{len(learnt.folds)}")
     return result
 
 
-def held_out_fold(
-    experiment: Experiment, learnt: Learnt, folder: Path, number: int
-) -> tuple[npt.NDArray[np.intp], Probabilities]:
-    """Windows (N,) that a fold leaves out, and what a head that learnt from the others says (N, L).
+def kept_head(
+    experiment: Experiment,
+    learnt: Learnt,
+    folder: Path,
+    name: str,
+    clips: npt.NDArray[np.intp],
+) -> nn.Module:
+    """A head that learns from the given clips; kept in `folder` for a run that is taken up again.
 
-    Kept in `folder` for a run that is taken up again; folds may be made by several processes.
+    Heads do not need one another: several processes may make them.
     """
-    fold = learnt.folds[number]
-    rows = np.flatnonzero(np.isin(learnt.windows.clip, fold.test))
-    stored = folder / f"fold-{number + 1}-{_head_key(experiment, learnt)}.npy"
+    stored = folder / f"head-{name}-{_head_key(experiment, learnt)}.pt"
     if stored.is_file():
-        return rows, np.asarray(np.load(stored), np.float32)
-    head = _fit(experiment, learnt, fold.train)
-    answers = predict(head, learnt.windows.take(rows).vectors(learnt.tracks))
-    part = stored.with_suffix(".part.npy")
-    np.save(part, answers)
+        labels, window = len(experiment.labels), experiment.classifier.window
+        head = build(experiment.head.variant, labels, experiment.backbone.features, window)
+        head.load_state_dict(torch.load(stored, weights_only=True))
+        return head.eval()
+    head = _fit(experiment, learnt, clips)
+    part = stored.with_suffix(".part")
+    torch.save(head.state_dict(), part)
     part.replace(stored)
-    return rows, answers
+    return head
 
 
 def _head_key(experiment: Experiment, learnt: Learnt) -> str:
@@ -234,79 +209,6 @@ def _head_key(experiment: Experiment, learnt: Learnt) -> str:
     for track in learnt.tracks:
         digest.update(track.vectors.tobytes())
     return digest.hexdigest()[:12]
-
-
-def _numbers(
-    experiment: Experiment, learnt: Learnt, probabilities: Probabilities
-) -> tuple[dict[str, Any], tuple[Label, ...]]:
-    """Held-out metrics over real, drawn and all plain clips, and the labels with thresholds."""
-    clips, names = learnt.clips, experiment.label_names
-    scores = clip_scores(probabilities, learnt.windows, len(clips), names)
-    in_a_row = 1 + math.ceil(
-        experiment.incidents.open_after_seconds
-        * experiment.input.fps
-        / experiment.classifier.stride
-    )
-    lasting = sustained(probabilities, learnt.windows, len(clips), in_a_row)
-    truth = _truth(experiment, clips)
-    answers = np.zeros(len(clips), np.intp)
-    for fold in learnt.folds:  # each fold is decided at the thresholds of the others
-        labels = with_thresholds(experiment.labels, lasting[fold.train], truth[fold.train])
-        answers[fold.test] = decide(lasting[fold.test], labels)
-    drawn = np.array([clip.drawn for clip in clips])
-    plain = np.array([clip.disturbance == "plain" for clip in clips])
-    groups = [clip.group for clip in clips]
-    numbers: dict[str, Any] = {}
-    for name, chosen in (("real", ~drawn & plain), ("drawn", drawn & plain), ("all", plain)):
-        rows = np.flatnonzero(chosen)
-        if not rows.size:
-            continue
-        numbers[name] = metrics.clip_metrics(truth[rows], answers[rows], scores[rows], names)
-        column = names.index("fighting") if "fighting" in names else None
-        if column is not None:
-            flags, values = (truth == column)[rows], scores[rows, column]
-            own = [groups[i] for i in rows]
-            numbers[name]["fighting_auc"] = interval(own, of_rows(metrics.auc, flags, values))
-    labels = with_thresholds(experiment.labels, lasting, truth)
-    numbers["quiet"] = _quiet(experiment, learnt, probabilities, scores, labels)
-    return numbers, labels
-
-
-def _quiet(
-    experiment: Experiment,
-    learnt: Learnt,
-    probabilities: Probabilities,
-    scores: Probabilities,
-    labels: Sequence[Label],
-) -> dict[str, Any]:
-    """Held-out windows of real normal clips of 5 s and more: how many alarm (EVALUATION 12).
-
-    `any` at the bundle's thresholds, `fighting_80` over the score that 80 % of real fights reach.
-    """
-    names = experiment.label_names
-    if "fighting" not in names:
-        return {}
-    column = names.index("fighting")
-    fights = [
-        number
-        for number, clip in enumerate(learnt.clips)
-        if clip.label == "fighting" and not clip.drawn and clip.disturbance == "plain"
-    ]
-    if not fights:
-        return {}
-    reached = float(np.quantile(scores[fights, column], 0.2))
-    over, fighting = alarming(probabilities, labels), probabilities[:, column] >= reached
-    table: dict[str, dict[str, Any]] = {}
-    for number, (clip, track) in enumerate(zip(learnt.clips, learnt.tracks, strict=True)):
-        own = learnt.windows.clip == number
-        if clip.drawn or clip.label != NORMAL or track.duration < 5 or not own.any():
-            continue
-        row = table.setdefault(clip.disturbance, {"windows": 0, "any": 0, "fighting_80": 0})
-        row["windows"] += int(own.sum())
-        row["any"] += int(over[own].sum())
-        row["fighting_80"] += int(fighting[own].sum())
-        row[clip.name] = {"any": float(over[own].mean()), "80": float(fighting[own].mean())}
-    return {"threshold_for_recall_80": reached, **table}
 
 
 def _key(experiment: Experiment, clips: Sequence[Clip]) -> str:
@@ -319,10 +221,6 @@ def _key(experiment: Experiment, clips: Sequence[Clip]) -> str:
         experiment.seed,
     ]
     return hashlib.sha256(json.dumps(parts).encode()).hexdigest()[:12]
-
-
-def _truth(experiment: Experiment, clips: Sequence[Clip]) -> npt.NDArray[np.intp]:
-    return np.array([experiment.label_names.index(clip.label) for clip in clips], np.intp)
 
 
 def _description(experiment: Experiment, labels: Sequence[Label]) -> Description:

@@ -160,6 +160,13 @@ def test_weights_make_labels_alike_and_clips_within_a_label() -> None:
     assert weights[:3].sum() == pytest.approx(weights[3])
 
 
+def test_an_important_clip_weighs_more_and_its_label_as_before() -> None:
+    targets, clips = np.array([0, 0, 0, 1, 1], np.intp), np.array([7, 7, 8, 9, 9], np.intp)
+    weights = window_weights(targets, clips, 2, np.array([3, 3, 1, 1, 1], np.float32))
+    assert weights[:2].sum() == pytest.approx(3 * weights[2])
+    assert weights[:3].sum() == pytest.approx(weights[3:].sum())
+
+
 def test_an_epoch_sees_few_windows_of_a_long_clip() -> None:
     targets, clips = np.zeros(103, np.intp), np.array([0] * 100 + [1] * 3, np.intp)
     random = np.random.default_rng(0)
