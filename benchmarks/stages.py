@@ -2,7 +2,8 @@
 
     python -m benchmarks.stages
 
-No claim and no peer: the list by which to choose what to make cheaper. What `watch` takes beyond
+No claim and no peer: the list by which to choose what to make cheaper. Twice, as the services do
+it (colour, JPEG) and as `watch` does for a model of differences (luminance). What those take beyond
 the sum is plumbing: processes, pipes, threads, the bus.
 """
 
@@ -19,15 +20,17 @@ import numpy as np
 
 from benchmarks.material import arguments, bundle_of, clip, with_int8
 from classifier.inference import open_classifier
+from featurizer.decoding import Decoded, FrameDecoder
 from featurizer.inputs import Image, Inputs
 from featurizer.openvino_backend import OpenVinoExtractor
 from featurizer.precision import Precision
-from ingest.capture import fitted, jpeg
+from ingest.capture import jpeg
 from ingest.motion import MotionMeter, thumbnail
 from ingest.settings import IngestSettings
 from ingest.sources import open_source
 from shared import codec
 from shared.bundle import Bundle
+from shared.bus import Partition, Record
 from shared.messages import Frame, Session
 
 P = ParamSpec("P")
@@ -56,7 +59,10 @@ def main() -> None:
     bundle = with_int8(bundle_of(chosen), video)
     cv2.setNumThreads(1)
     clock = Clock()
-    inputs = _frames(str(video), bundle, clock)
+    grey = bundle.description.input.kind == "difference"
+    if grey:
+        _frames(str(video), bundle, clock, IngestSettings(pictures="grey", decoder_threads=1))
+    inputs = _frames(str(video), bundle, clock, IngestSettings(decoder_threads=1))
     frames = len(inputs)
     precisions: tuple[Precision, ...] = ("f32", "int8")
     for precision in precisions:
@@ -75,32 +81,39 @@ def main() -> None:
     print(json.dumps({"core_ms_a_frame": found, "frames": frames}))
 
 
-def _frames(video: str, bundle: Bundle, clock: Clock) -> Image:
-    """Every frame from the file to the network's input, as the services do it."""
-    settings = IngestSettings()
-    source = open_source(video, settings)
+def _frames(video: str, bundle: Bundle, clock: Clock, settings: IngestSettings) -> Image:
+    """Every frame from the file to the network's input, as serving does it."""
+    path = settings.pictures
+    source = open_source(video, settings, small=True)
     pictures = source.pictures(lambda _: True)
     meter = MotionMeter(source.facts.fps)
     description = bundle.description.input.model_copy(update={"tolerance_ms": 1000.0})
     maker = Inputs(description)
     session = str(Session(0, 0, live=False))
     inputs: list[Image] = []
-    grey = description.kind == "difference"
-    mode = cv2.IMREAD_GRAYSCALE if grey else cv2.IMREAD_COLOR
+    decode = FrameDecoder("lane", 30.0, lambda: 0, only_grey=description.kind == "difference")
+    place = Partition("frames", 0)
     index = 0
-    while (picture := clock("decode video, convert to BGR", next, pictures, None)) is not None:
-        image = clock("make it small", fitted, picture.image, settings.long_side)
-        cells = clock("motion: thumbnail", thumbnail, image)
-        motion = clock("motion: region", meter.follow, cells)
-        data = clock("JPEG encode", jpeg, image, settings.jpeg_quality)
+    reading = f"{path}: decode video, make small"
+    while (picture := clock(reading, next, pictures, None)) is not None:
+        image = picture.image
+        cells = clock(f"{path}: motion, thumbnail", thumbnail, image)
+        motion = clock(f"{path}: motion, region", meter.follow, cells)
+        if path == "jpeg":
+            data = clock("jpeg: JPEG encode", jpeg, image, settings.jpeg_quality)
+        else:
+            data = image.tobytes()
         height, width = image.shape[:2]
-        frame = Frame("a", session, index, picture.captured_at, False, (), "jpeg", height, width,
+        frame = Frame("a", session, index, picture.captured_at, False, (), path, height, width,
                       data, motion)  # fmt: skip
-        value = clock("message encode", codec.encode, frame)
-        clock("message decode", codec.decode, value, Frame)
-        decoded = clock("JPEG decode", cv2.imdecode, np.frombuffer(data, np.uint8), mode)
-        given = np.asarray(decoded, np.uint8)
-        made = clock("network input", maker.take, picture.captured_at, given, motion)
+        value = clock(f"{path}: message encode", codec.encode, frame)
+        record = Record(place, index, "a", value, (), 0)
+        decoded = clock(f"{path}: message decode, with JPEG" if path == "jpeg" else
+                        f"{path}: message decode", decode, record)  # fmt: skip
+        assert isinstance(decoded, Decoded)
+        assert decoded.picture is not None
+        made = clock(f"{path}: network input", maker.take, picture.captured_at, decoded.picture,
+                     motion)  # fmt: skip
         index += 1
         if made is not None:
             inputs.append(made)

@@ -66,7 +66,7 @@ class KafkaSettings(Section):
     username: str | None = Field(None, description="for SASL SCRAM-SHA-512")
     password: SecretStr | None = Field(None, description="for SASL SCRAM-SHA-512")
     ssl_cafile: Path | None = Field(None, description="certificates that brokers are checked by")
-    linger_ms: int = Field(10, ge=0, description="how long a batch waits for company")
+    linger_ms: int = Field(20, ge=0, description="how long a batch waits for company")
     batch_bytes: int = Field(512 << 10, ge=16 << 10, description="largest batch per partition")
     buffer_bytes: int = Field(64 << 20, ge=1 << 20, description="unacknowledged bytes at most")
     fetch_bytes: int = Field(8 << 20, ge=1 << 16, description="per partition and fetch, at most")
