@@ -19,6 +19,7 @@ from typing import Self
 
 from ingest import nursery
 from ingest.addresses import kind_of
+from ingest.settings import IngestSettings
 from ingest.stage import IngestWorker
 from ingest.supervisor import CameraStatus
 from shared.bus import Output, Record
@@ -34,6 +35,8 @@ log = logging.getLogger(__name__)
 FLOW = ("ingest", "featurizer", "classifier", "alerting")
 CAPACITY = 64
 """Unread records of a partition at which its sender waits: four seconds of one camera."""
+CAPACITY_GREY = 32
+"""The same where frames are not compressed: a quarter of a megabyte each."""
 KEEP_BYTES = 16 << 20
 """Read records that a topic keeps, for clips of what has just happened."""
 DRAIN_SECONDS = 60.0
@@ -58,7 +61,9 @@ class Standalone:
         self.topics = Topics(configuration.get(KafkaSettings).prefix)
         self.lane = lane
         # A partition a camera, so that one camera's backlog never holds up another.
-        self.bus = MemoryBus(max(len(cameras), 1), CAPACITY, KEEP_BYTES)
+        bare = configuration.get(IngestSettings).pictures == "grey"
+        capacity = CAPACITY_GREY if bare else CAPACITY
+        self.bus = MemoryBus(max(len(cameras), 1), capacity, KEEP_BYTES)
         self.bus.ensure_topics(self.topics.specs(lane))
         self._cameras = tuple(cameras)
         self._configuration = configuration
