@@ -5,7 +5,8 @@
 Both take every frame of every file, the same backbone and the same head on windows of the same
 stride. The peer looks at the whole picture; ours does more: it also finds the region that moves and
 keeps incidents. The first claim is ours as it runs by default, in int8, against the peer with the
-network as OpenVINO converts it; the others have the same arithmetic on both sides.
+network as OpenVINO converts it (bf16 where there are tiles for it, else float32, its faster ones);
+the others have the same arithmetic on both sides.
 """
 
 from __future__ import annotations
@@ -32,6 +33,7 @@ from benchmarks.material import (
 from classifier import openvino_backend as head
 from featurizer import int8
 from featurizer import openvino_backend as backbone
+from featurizer.precision import choose
 
 _PEER = Path(__file__).parent / "peers" / "inference_pipeline.py"
 
@@ -52,12 +54,13 @@ def main() -> None:
         ov.save_model(head.build(bundle), folder / "head.xml", compress_to_fp16=False)
         stride = bundle.description.classifier.stride
         networks = {"f32": folder / "f32.xml", "int8": int8.file_of(bundle.folder)}
+        hint = choose("auto", quantised=False)  # for all that is not int8
         sides: dict[str, Callable[[], float]] = {}
         for precision, network in networks.items():
             sides[f"citywatch {precision}"] = watch(copy, rate, precision, files)
             if python is not None:
                 sides[f"inference {precision}"] = timed(
-                    [python, _PEER, network, folder / "head.xml", stride, *files]
+                    [python, _PEER, network, hint, folder / "head.xml", stride, *files]
                 )
         found = alternate(sides, chosen.rounds)
     pairs = (("int8", "f32"), ("f32", "f32"), ("int8", "int8"))
