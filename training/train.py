@@ -170,12 +170,26 @@ def _held_out(
 ) -> Probabilities:
     """(W, L) of every window, from the head of the fold in which its clip was left out."""
     result = np.zeros((len(learnt.windows), len(experiment.labels)), np.float32)
-    for number, fold in enumerate(learnt.folds):
-        head = kept_head(experiment, learnt, folder, f"fold{number + 1}", fold.train)
-        rows = np.flatnonzero(np.isin(learnt.windows.clip, fold.test))
-        result[rows] = predict(head, learnt.windows.take(rows).vectors(learnt.tracks))
+    for number in range(len(learnt.folds)):
+        rows, answers = fold_answers(experiment, learnt, folder, number)
+        result[rows] = answers
         console.print(f"fold {number + 1}/{len(learnt.folds)}")
     return result
+
+
+def fold_answers(
+    experiment: Experiment, learnt: Learnt, folder: Path, number: int
+) -> tuple[npt.NDArray[np.intp], Probabilities]:
+    """Windows (N,) that a fold leaves out, and what its head says of them (N, L); kept as well."""
+    fold = learnt.folds[number]
+    rows = np.flatnonzero(np.isin(learnt.windows.clip, fold.test))
+    stored = folder / f"answers-{number + 1}-{_head_key(experiment, learnt)}.npy"
+    if not stored.is_file():
+        head = kept_head(experiment, learnt, folder, f"fold{number + 1}", fold.train)
+        part = stored.with_suffix(".part.npy")
+        np.save(part, predict(head, learnt.windows.take(rows).vectors(learnt.tracks)))
+        part.replace(stored)
+    return rows, np.asarray(np.load(stored), np.float32)
 
 
 def kept_head(
