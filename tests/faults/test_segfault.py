@@ -147,5 +147,6 @@ def test_a_picture_that_crashes_the_decoder_is_put_aside_and_its_neighbours_are_
     (letter,) = letters
     assert POISON in letter.value
     assert b"died each time" in dict(letter.headers)["reason"]
-    assert lives.codes[:-1] == [-signal.SIGSEGV] * 5
+    assert {*lives.codes[:-1]} == {-signal.SIGSEGV}
+    assert 5 <= len(lives.codes[:-1]) <= 7
     assert code == 0
