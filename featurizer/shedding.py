@@ -1,8 +1,9 @@
 """Which live frames are let go, so that what is seen stays new: the newest first.
 
-A frame that waited in the log for longer than a tenth of `limit` is late. As soon as a frame of a
-partition has waited for longer than `limit`, or its frames have been late for that long, the
-partition jumps: what it holds at that moment is shed, and it goes on with the newest. So
+A frame that waited in the log for longer than a tenth of `limit` is late. As soon as a frame has
+waited for longer than `limit`, or a partition's frames have been late for that long, every
+partition that is late jumps: what it holds at that moment is shed, and it goes on with the newest.
+All of them together, for they stand in line for one reader. So
 
     no picture that waited for longer than `limit` goes through the network
     when the load falls, frames are late for no longer than `limit`
@@ -57,5 +58,10 @@ class Shedding:
                 backlog.late_since = now
             if age <= self._limit and now - backlog.late_since <= self._limit:
                 return False
-            backlog.jump_to, backlog.late_since = now, None
+            self._jump(now)
             return True
+
+    def _jump(self, now: float) -> None:
+        for backlog in self._backlogs.values():
+            if backlog.late_since is not None:
+                backlog.jump_to, backlog.late_since = now, None

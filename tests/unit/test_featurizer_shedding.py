@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+from collections import deque
 
 import pytest
 
@@ -65,6 +66,26 @@ def test_it_recovers_within_the_limit_whenever_the_load_falls(overload: int) -> 
     assert max(late, default=0) <= overload + 10 + 1
 
 
+@pytest.mark.parametrize("overload", [20, 50, 111])
+def test_partitions_that_are_read_in_turn_recover_as_one(overload: int) -> None:
+    """A reader drains what it fetched of one partition before it looks at the next."""
+    shedding, places, limit = Shedding(10), [Partition("frames", n) for n in range(8)], 10
+    times = [*arrivals(2, 0, overload), *arrivals(0.8, overload, 200)]
+    waiting = {place: deque(times[n::8]) for n, place in enumerate(places)}
+    now, late = 0.0, 0.0
+    while any(waiting.values()):
+        for place, line in waiting.items():
+            fetched = [at for at in line if at <= now][:200]
+            for at in fetched:
+                line.popleft()
+                if not shedding(place, at, now):
+                    assert now - at <= limit
+                    late = now if now - at > 1 else late
+                    now += 1 / RATE
+        now += 0.01
+    assert late <= overload + limit + 1
+
+
 def test_a_failover_shorter_than_the_limit_costs_nothing() -> None:
     queue = Queue(30)
     queue.now = 12.0  # nobody read for twelve seconds
@@ -89,3 +110,13 @@ def test_partitions_are_judged_apart() -> None:
     assert shedding(PLACE, 19, 21)  # before the jump
     assert not shedding(PLACE, 20, 21)
     assert not shedding(Partition("frames", 1), 19, 21)
+
+
+def test_what_is_late_jumps_together_and_what_is_not_stays() -> None:
+    shedding = Shedding(10)
+    late, fresh = Partition("frames", 1), Partition("frames", 2)
+    assert not shedding(late, 15, 20)
+    assert not shedding(fresh, 20, 20)
+    assert shedding(PLACE, 0, 20)  # too old: whatever is late jumps
+    assert shedding(late, 19.5, 20)
+    assert not shedding(fresh, 19.5, 20)
