@@ -15,7 +15,9 @@ FromTopic = Annotated[
     str | None, typer.Option(metavar="NAME", help="they came from, such as frames, street.features")
 ]
 Reason = Annotated[str | None, typer.Option(metavar="TEXT", help="part of the reason")]
-OfCameras = Annotated[list[str] | None, typer.Option("--camera", help="only these; repeatable")]
+OfCameras = Annotated[
+    list[str] | None, typer.Option("--camera", metavar="ID", help="only these; repeatable")
+]
 Since = Annotated[
     str | None, typer.Option(metavar="TIME", help="2h, 3d or 2026-03-01T18:30:00, when put aside")
 ]

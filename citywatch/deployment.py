@@ -43,12 +43,12 @@ class Deployment:
         """The cameras that are registered, by id; what is no camera is passed over, and named."""
         newest = {record.key: record.value for record in read_to_end(self.bus, self.topics.cameras)}
         cameras = {}
-        for value in newest.values():
+        for name, value in newest.items():
             if value is not None:
                 try:
                     camera = Camera.from_json(value)
                 except InvalidMessage as error:
-                    print(f"passed over: {error}", file=sys.stderr)
+                    print(f"camera {name} is passed over: {error}", file=sys.stderr)
                 else:
                     cameras[camera.id] = camera
         return cameras
