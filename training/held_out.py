@@ -53,10 +53,12 @@ def numbers(
         if not rows.size:
             continue
         numbers[name] = metrics.clip_metrics(truth[rows], answers[rows], scores[rows], names)
+        own = [groups[i] for i in rows]
+        right = of_rows(metrics.accuracy, truth[rows], answers[rows])
+        numbers[name]["accuracy_interval"] = interval(own, right)
         column = names.index("fighting") if "fighting" in names else None
         if column is not None:
             flags, values = (truth == column)[rows], scores[rows, column]
-            own = [groups[i] for i in rows]
             numbers[name]["fighting_auc"] = interval(own, of_rows(metrics.auc, flags, values))
     labels = with_thresholds(experiment.labels, lasting, truth)
     numbers["quiet"] = _quiet(experiment, learnt, probabilities, scores, labels)
