@@ -2,14 +2,20 @@
 
 Every head sees the same vectors and the same folds. `linear` is logistic regression on the
 window's statistics, `motion` the same on six numbers of motion energy without any network; the
-others are those of `classifier/network.py`.
+others are those of `classifier/network.py`. What one head says under one protocol with one seed is
+kept in a file of its own: a run that was killed goes on where it stood, and runs of different heads
+may work on the same folder side by side.
 """
 
 from __future__ import annotations
 
+import hashlib
+import json
+import os
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import partial
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -26,8 +32,10 @@ from training.scores import clip_scores, decide
 from training.splits import Fold, group_folds, leaky_folds
 from training.windowed import Learnt
 
-BASELINE = "linear"
-HEADS = ("motion", BASELINE, "lstm", "bilstm", "gru", "residual", "residual_attention", "patent")
+BASELINE, FINAL = "linear", "pooled"
+HEADS = (
+    "motion", BASELINE, "lstm", "bilstm", "gru", "residual", "residual_attention", "patent", FINAL,
+)  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -47,28 +55,36 @@ def ablate(
     heads: Sequence[str],
     seeds: int,
     *,
-    leaky: bool = True,
+    folder: Path,
+    leaky_seeds: int = 0,
 ) -> list[Outcome]:
-    """Every head under the honest protocol, and under the leaky one if asked."""
-    protocols = ["group", "leaky"] if leaky else ["group"]
-    outcomes = []
+    """Every head with `seeds` foldings by group, and with `leaky_seeds` that leak.
+
+    Scores are kept in `folder`, one file for each head, protocol and seed.
+    """
+    runs = [
+        (protocol, seed, head)
+        for protocol, count in (("group", seeds), ("leaky", leaky_seeds))
+        for seed in range(count)
+        for head in heads
+    ]
+    scores: dict[tuple[str, str], list[Probabilities]] = {}
     with Progress(transient=True) as progress:
-        task = progress.add_task("heads", total=len(heads) * len(protocols) * seeds)
-        for protocol in protocols:
-            for head in heads:
-                scores = []
-                for seed in range(seeds):
-                    folds = _folds(protocol, learnt.clips, experiment.folds, seed)
-                    scores.append(_scores(experiment, learnt, head, folds, seed))
-                    progress.advance(task)
-                outcomes.append(_outcome(experiment, learnt, head, protocol, scores))
-    return outcomes
+        for protocol, seed, head in progress.track(runs, description="heads"):
+            found = _kept(experiment, learnt, head, protocol, seed, folder)
+            scores.setdefault((head, protocol), []).append(found)
+    return [
+        _outcome(experiment, learnt, head, protocol, found)
+        for (head, protocol), found in sorted(
+            scores.items(), key=lambda item: (item[0][1], HEADS.index(item[0][0]))
+        )
+    ]
 
 
 def table(
     experiment: Experiment, learnt: Learnt, outcomes: Sequence[Outcome], exclude: Sequence[str] = ()
 ) -> list[dict[str, Any]]:
-    """One row a head: mean and deviation over seeds, intervals, and the difference to linear.
+    """One row a head: mean and deviation over seeds, intervals, differences to two of the heads.
 
     Intervals are of the seeds' mean score. Groups in `exclude` are left out of the counting, not
     of the training.
@@ -85,19 +101,22 @@ def table(
             for scores in outcome.scores
         ]
         own = means[outcome.head, outcome.protocol]
-        base = means.get((BASELINE, outcome.protocol))
+        differences = {
+            f"minus_{other}": _difference(experiment, groups, truth, own, base)
+            for other in (BASELINE, FINAL)
+            if other != outcome.head and (base := means.get((other, outcome.protocol))) is not None
+        }
         rows.append(
             {
                 "head": outcome.head,
                 "protocol": outcome.protocol,
+                "seeds": len(outcome.scores),
                 "auc": float(np.mean(per_seed)),
                 "auc_deviation": float(np.std(per_seed)),
                 "accuracy": float(np.mean(right)),
                 "accuracy_deviation": float(np.std(right)),
                 "interval": interval(groups, of_rows(partial(_auc, experiment), truth, own)),
-                "minus_linear": None
-                if base is None or outcome.head == BASELINE
-                else _difference(experiment, groups, truth, own, base),
+                **differences,
             }
         )
     return rows
@@ -106,19 +125,46 @@ def table(
 def markdown(rows: Sequence[dict[str, Any]]) -> str:
     """The table for a document."""
     lines = [
-        "| head | split | AUC ± sd over seeds | 95 % interval | accuracy | minus linear, paired |",
-        "| --- | --- | --- | --- | --- | --- |",
+        "| head | split | seeds | AUC ± sd over seeds | 95 % interval | accuracy "
+        "| minus linear, paired | minus pooled, paired |",
+        "| --- | --- | --- | --- | --- | --- | --- | --- |",
     ]
     for row in rows:
         split = "by group" if row["protocol"] == "group" else "random (leaky reproduction)"
         within = row["interval"]
-        minus = row["minus_linear"]
-        minus = "" if minus is None else f"{minus.value:+.3f} [{minus.low:+.3f}, {minus.high:+.3f}]"
+        minus = [_signed(row.get(f"minus_{other}")) for other in (BASELINE, FINAL)]
         lines.append(
-            f"| {row['head']} | {split} | {row['auc']:.3f} ± {row['auc_deviation']:.3f} "
-            f"| [{within.low:.3f}, {within.high:.3f}] | {row['accuracy']:.3f} | {minus} |"
+            f"| {row['head']} | {split} | {row['seeds']} "
+            f"| {row['auc']:.3f} ± {row['auc_deviation']:.3f} "
+            f"| [{within.low:.3f}, {within.high:.3f}] "
+            f"| {row['accuracy']:.3f} | {minus[0]} | {minus[1]} |"
         )
     return "\n".join(lines) + "\n"
+
+
+def _signed(within: Interval | None) -> str:
+    if within is None:
+        return ""
+    return f"{within.value:+.3f} [{within.low:+.3f}, {within.high:+.3f}]"
+
+
+def _kept(
+    experiment: Experiment, learnt: Learnt, head: str, protocol: str, seed: int, folder: Path
+) -> Probabilities:
+    """(C, L) held-out clip scores, read from their file or made."""
+    decides = experiment.model_dump_json(exclude={"name", "validation", "incidents"})
+    parts = [decides, [clip.source for clip in learnt.clips]]
+    key = hashlib.sha256(json.dumps(parts).encode()).hexdigest()[:12]
+    path = folder / f"{key}-{protocol}-{head}-{seed}.npy"
+    if path.is_file():
+        return np.asarray(np.load(path), np.float32)
+    folds = _folds(protocol, learnt.clips, experiment.folds, seed)
+    scores = _scores(experiment, learnt, head, folds, seed)
+    folder.mkdir(parents=True, exist_ok=True)
+    part = path.with_suffix(f".{os.getpid()}.part.npy")
+    np.save(part, scores)
+    part.replace(path)  # a killed run leaves no half file under the final name
+    return scores
 
 
 def _folds(protocol: str, clips: Sequence[Clip], count: int, seed: int) -> list[Fold]:

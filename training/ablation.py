@@ -23,7 +23,7 @@ def ablation(
     cache: Path,
     console: Console,
     *,
-    leaky: bool = True,
+    leaky_seeds: int,
 ) -> str:
     """Run it; returns the table in Markdown. Raises InvalidInput for a head that does not exist."""
     chosen = list(HEADS) if heads == "all" else heads.split(",")
@@ -32,12 +32,17 @@ def ablation(
         raise InvalidInput(f"no such head: {', '.join(sorted(unknown))}; {', '.join(HEADS)}")
     run = Run(folder, "ablate", experiment, experiment.seed)
     learnt, _, _ = learnable(experiment, folder, cache, console)
-    outcomes = ablate(experiment, learnt, chosen, seeds, leaky=leaky)
+    outcomes = ablate(
+        experiment, learnt, chosen, seeds, folder=folder / "scores", leaky_seeds=leaky_seeds
+    )
     tables = {"all": table(experiment, learnt, outcomes)}
     if exclude:
         tables[f"without {', '.join(exclude)}"] = table(experiment, learnt, outcomes, exclude)
     text = "\n".join(f"{name}:\n\n{markdown(rows)}" for name, rows in tables.items())
     (folder / "ablation.md").write_text(text, encoding="utf-8")
-    write_json(folder / "ablation.json", {"seeds": seeds, "heads": chosen, "tables": tables})
+    write_json(
+        folder / "ablation.json",
+        {"seeds": seeds, "leaky_seeds": leaky_seeds, "heads": chosen, "tables": tables},
+    )
     run.finish(tables)
     return text

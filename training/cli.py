@@ -176,16 +176,23 @@ def ablate(
         list[str] | None,
         typer.Option("--exclude", help="Count again without this group; may be repeated."),
     ] = None,
-    leaky: Annotated[bool, typer.Option("--leaky/--no-leaky", help="Also a random split.")] = True,
+    leaky: Annotated[
+        int, typer.Option("--leaky", min=0, help="Seeds of a random split; 0: none.")
+    ] = 1,
     cache: Kept = CACHE,
 ) -> None:
-    """Compare heads on the same folds by group, beside the leaky split, labelled as such."""
+    """Compare heads on the same folds by group, beside the leaky split, labelled as such.
+
+    A killed run goes on where it stood; several may work on one `--out` with different heads.
+    """
     from training import experiment as experiments
     from training.ablation import ablation
 
     described = experiments.read(experiment, data)
     folder = out or Path("runs") / f"{described.name}-ablation"
-    text = ablation(described, folder, heads, seeds, exclude or [], cache, Console(), leaky=leaky)
+    text = ablation(
+        described, folder, heads, seeds, exclude or [], cache, Console(), leaky_seeds=leaky
+    )
     Console().print(text, markup=False)
 
 

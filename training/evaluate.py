@@ -16,7 +16,7 @@ from shared.bundle import NORMAL
 from shared.errors import InvalidInput
 from training import learnt, metrics
 from training.bootstrap import Interval, Statistic, interval, of_rows
-from training.events import Event, Outcome, delay_metrics, join, match
+from training.events import RATES, Event, Outcome, delay_metrics, join, match
 from training.scored import Scored
 from training.scores import decide, frame_scores
 from training.truth import events_of
@@ -120,7 +120,10 @@ def _frames(scored: Scored) -> dict[str, Any] | None:
 
 
 def _events(scored: Scored) -> dict[str, Any] | None:
-    """At the bundle's thresholds, and recall at given rates with all thresholds moved together."""
+    """At the bundle's thresholds, and recall at given rates with all thresholds moved together.
+
+    One false alarm more or less is `rate_step_per_hour`: what lies under it says none at all.
+    """
     known = [
         (number, events)
         for number, (clip, track) in enumerate(zip(scored.clips, scored.tracks, strict=True))
@@ -129,7 +132,7 @@ def _events(scored: Scored) -> dict[str, Any] | None:
     if not known:
         return None
     outcome = _outcome(scored, known, 0.0)
-    result = {
+    result: dict[str, Any] = {
         "events": len(outcome.delays),
         "hits": outcome.hits,
         "recall": outcome.recall,
@@ -137,6 +140,7 @@ def _events(scored: Scored) -> dict[str, Any] | None:
         "false_alarms": outcome.false_alarms,
         "camera_hours": outcome.hours,
         "false_alarms_per_hour": outcome.false_alarms_per_hour,
+        "rate_step_per_hour": 1 / outcome.hours if outcome.hours else None,
         "drawn_only": all(scored.clips[number].drawn for number, _ in known),
         "delay": delay_metrics(outcome),
     }
@@ -146,14 +150,16 @@ def _events(scored: Scored) -> dict[str, Any] | None:
     return result
 
 
-def _recall_at_rates(outcome_at: Callable[[float], Outcome]) -> dict[str, float | None]:
-    """Largest recall among thresholds (all labels shifted alike) that keep to each rate."""
-    outcomes = [outcome_at(shift) for shift in np.linspace(-0.45, 0.45, 19)]
-    result: dict[str, float | None] = {}
-    for rate in (0.1, 1.0, 10.0):
-        kept = [o.recall for o in outcomes if o.false_alarms_per_hour <= rate]
-        result[f"{rate:g}"] = max(kept, default=None)
-    return result
+def _recall_at_rates(outcome_at: Callable[[float], Outcome]) -> dict[str, float]:
+    """Largest recall among thresholds (all labels moved alike) that keep to each rate.
+
+    0 where none does: only a threshold that nothing reaches would.
+    """
+    outcomes = [outcome_at(shift) for shift in np.linspace(-6, 10, 33)]
+    return {
+        f"{rate:g}": max((o.recall for o in outcomes if o.false_alarms_per_hour <= rate), default=0)
+        for rate in RATES
+    }
 
 
 def _outcome(scored: Scored, known: Sequence[tuple[int, list[Event]]], shift: float) -> Outcome:

@@ -49,7 +49,11 @@ def reliability(truth: Truth, scores: Scores, name: str) -> Figure:
     axes.plot([p["score"] for p in points], [p["positives"] for p in points], "o-",
               color=_COLOURS[0])  # fmt: skip
     for point in points:
-        axes.annotate(f"{point['clips']:.0f}", (point["score"], point["positives"]), fontsize=7)
+        place = point["score"], point["positives"]
+        axes.annotate(f"{point['clips']:.0f}", place, (5, 4), textcoords="offset points",
+                      fontsize=7, color="#59636e")  # fmt: skip
+    axes.set(xlim=(-0.03, 1.06), ylim=(-0.03, 1.08))
+    axes.text(0.02, 1.02, "numbers: clips", fontsize=7, color="#59636e")
     return figure
 
 

@@ -26,8 +26,28 @@ table { border-collapse: collapse; margin: 1rem 0; font-variant-numeric: tabular
 td, th { border: 1px solid #d0d7de; padding: .25rem .6rem; text-align: right; }
 td:first-child, th:first-child { text-align: left; } th { background: #f6f8fa; }
 .warn { background: #fff8c5; border: 1px solid #d4a72c; padding: .5rem 1rem; }
-img { max-width: 100%; } .note { color: #59636e; } figure { display: inline-block; margin: .5rem; }
+img { max-width: 100%; } .note { color: #59636e; }
+.figures { display: grid; grid-template-columns: repeat(2, 1fr); gap: .5rem; }
+figure { margin: 0; } figure.wide { grid-column: 1 / -1; }
+@media (max-width: 45rem) { .figures { grid-template-columns: 1fr; } }
 """
+
+_WORDS = {
+    "micro_auc": "AUC, all frames joined",
+    "micro_ap": "average precision, all frames joined",
+    "macro_auc": "AUC, mean over videos",
+    "abnormal_auc": "AUC, abnormal videos alone",
+    "recall": "recall at the bundle's thresholds",
+    "right_label": "hits with the right label",
+    "rate_step_per_hour": "one false alarm, per camera-hour",
+    "rate_bound_per_hour": "none seen shows only: under (3 / hours)",
+    "delay.median_seconds": "delay, median, seconds",
+    "delay.p90_seconds": "delay, 90th percentile, seconds",
+    "recall_at_rate.0.1": "recall at 0.1 false alarms per camera-hour",
+    "recall_at_rate.1": "recall at 1 false alarm per camera-hour",
+    "recall_at_rate.10": "recall at 10 false alarms per camera-hour",
+}
+"""Names of the JSON that do not explain themselves."""
 
 
 def write(folder: Path, scored: Scored, metrics: Mapping[str, Any]) -> Path:
@@ -113,14 +133,30 @@ def _page(scored: Scored, metrics: Mapping[str, Any], paths: Sequence[Path]) -> 
         if metrics.get(key):
             parts.append(f"<h2>{title}</h2>")
             parts.append(_table(["", "value"], list(_flat(metrics[key]))))
+        if key == "event" and metrics.get(key):
+            parts.append(_about_events(metrics[key]))
     if metrics.get("quiet"):
         parts += _quiet(metrics["quiet"])
     parts.append("<h2>Figures</h2>")
-    parts += [_image(path) for path in paths]
+    parts += ["<div class=figures>", *(_image(path) for path in paths), "</div>"]
     body = "\n".join(parts)
     return (
         f"<!doctype html><html lang=en><meta charset=utf-8><title>{_text(bundle.name)}</title>"
         f"<style>{_STYLE}</style><body>{body}</body></html>\n"
+    )
+
+
+def _about_events(event: Mapping[str, Any]) -> str:
+    drawn = (
+        "All of this footage is drawn: the rates say how heads compare, not what a camera will do. "
+        if event["drawn_only"]
+        else ""
+    )
+    return (
+        f"<p class=note>{drawn}An alarm is an incident that the state machine opens; it hits an "
+        "event from its onset until 2 s after its end. Delays count missed events as endless: a "
+        "dash says that so many were missed. Recall at a rate is with all thresholds moved alike; "
+        "a rate under that of one false alarm means none.</p>"
     )
 
 
@@ -142,7 +178,7 @@ def _flat(value: Mapping[str, Any], prefix: str = "") -> list[list[Any]]:
         if isinstance(item, Mapping):
             rows += _flat(item, f"{name}.")
         else:
-            rows.append([name, item])
+            rows.append([_WORDS.get(name, name.replace("_", " ").replace("delay.", "")), item])
     return rows
 
 
@@ -158,12 +194,19 @@ def _table(head: Sequence[str], rows: Sequence[Sequence[Any]]) -> str:
 def _number(cell: Any) -> str:
     if cell is None or (isinstance(cell, float) and np.isnan(cell)):
         return "–"
-    return f"{cell:.3f}" if isinstance(cell, float) else str(cell)
+    if isinstance(cell, bool):
+        return "yes" if cell else "no"
+    return (
+        f"{cell:.3f}" if isinstance(cell, float) else f"{cell:,}" if isinstance(cell, int) else cell
+    )
 
 
 def _image(path: Path) -> str:
     data = base64.b64encode(path.read_bytes()).decode()
-    return f"<figure><img alt='{_text(path.stem)}' src='data:image/png;base64,{data}'></figure>"
+    wide = " class=wide" if path.stem.startswith("timeline") else ""
+    return (
+        f"<figure{wide}><img alt='{_text(path.stem)}' src='data:image/png;base64,{data}'></figure>"
+    )
 
 
 def _text(value: object) -> str:

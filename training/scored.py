@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -59,7 +60,7 @@ class Scored:
         return sum(track.duration for track in self.tracks) / 3600
 
     def alarms(self, clip: int, shift: float = 0.0) -> list[Alarm]:
-        """The incidents that a clip opens, with all open_scores moved by `shift`."""
+        """The incidents that a clip opens, all open_scores moved by `shift` in log-odds."""
         rows = np.flatnonzero(self.windows.clip == clip)
         description = self.bundle.description
         labels = tuple(_moved(label, shift) for label in description.labels)
@@ -92,6 +93,10 @@ def score(
 
 
 def _moved(label: Label, shift: float) -> Label:
-    opens = min(max(label.open_score + shift, 0.01), 0.999)
-    closes = min(label.close_score, opens)
-    return label.model_copy(update={"open_score": opens, "close_score": closes})
+    if not shift:
+        return label
+    odds = label.open_score / max(1 - label.open_score, 1e-6) * math.exp(shift)
+    opens = odds / (1 + odds)
+    return label.model_copy(
+        update={"open_score": opens, "close_score": min(label.close_score, opens)}
+    )

@@ -1,7 +1,7 @@
 """The whole way in small: drawn scenes, a random teacher, tiny inputs; a bundle and its report."""
 
 import json
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
 
@@ -14,7 +14,7 @@ from classifier.network import load_classifier
 from featurizer.mobilenetv2 import MobileNetV2, load_backbone
 from shared.bundle import Bundle
 from shared.errors import InvalidInput
-from training import drawn, learnt, manifest
+from training import ablate, drawn, learnt, manifest
 from training.cli import main
 from training.experiment import read
 from training.manifest import Clip
@@ -147,11 +147,15 @@ def test_evaluate_writes_metrics_and_a_page_that_needs_nothing(place: Path) -> N
     assert metrics["cost"]["backbone_parameters"] == 2_223_872
     assert metrics["cost"]["cameras_per_core"] > 0
     assert metrics["event"]["events"] == 8 and metrics["event"]["drawn_only"]
+    rates = metrics["event"]["recall_at_rate"]
+    assert 0 <= rates["0.1"] <= rates["1"] <= rates["10"] <= 1
+    assert metrics["event"]["rate_step_per_hour"] > 10  # so that all three say: none
     assert metrics["frame"]["videos"] == 12
     page = (place / "report" / "report.html").read_text()
     assert metrics["data"]["learnt_from"] == 12  # and that is said
     assert "has learnt from 12 of these clips" in page
     assert page.count("data:image/png;base64,") >= 4
+    assert "recall at 1 false alarm per camera-hour" in page and "is drawn" in page
     assert "src='http" not in page and "href=" not in page
 
 
@@ -211,12 +215,33 @@ def test_a_bundle_compared_with_itself_differs_by_nothing(place: Path) -> None:
     assert result["auc"]["difference"] == {"value": 0.0, "low": 0.0, "high": 0.0}
 
 
-def test_ablate_sets_the_leaky_split_beside_the_honest_one(place: Path) -> None:
+class Counted:
+    """A function that counts its calls."""
+
+    def __init__(self, function: Callable[..., object]) -> None:
+        self._function, self.calls = function, 0
+
+    def __call__(self, *arguments: object) -> object:
+        self.calls += 1
+        return self._function(*arguments)
+
+
+def test_ablate_sets_the_leaky_split_beside_the_honest_one(
+    place: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    out = place / "ablation"
     arguments = ["ablate", str(place / "tiny.toml"), "--heads", "motion,linear,gru", "--seeds", "1",
-                 "--out", str(place / "run"), "--cache", str(place / "cache")]  # fmt: skip
+                 "--out", str(out), "--cache", str(place / "cache")]  # fmt: skip
     assert main(arguments) == 0
-    text = (place / "run" / "ablation.md").read_text()
+    text = (out / "ablation.md").read_text()
     assert text.count("| by group |") == 3 and text.count("random (leaky reproduction)") == 3
+    kept = sorted((out / "scores").iterdir())
+    assert len(kept) == 6
+    kept[0].unlink()
+    monkeypatch.setattr(ablate, "_answer", scored := Counted(ablate._answer))
+    assert main(arguments) == 0  # goes on where it stood
+    assert scored.calls == 2  # the two folds of the one that was gone
+    assert (out / "ablation.md").read_text() == text
     assert main([*arguments[:2], "--heads", "transformer"]) == 2
 
 
