@@ -34,6 +34,10 @@ from tests.support.command import citywatch
 from tests.support.four_services import SERVICES, FourServices, four_services
 
 _PATIENCE = 150.0
+_ENVIRONMENT = {
+    "CITYWATCH_KAFKA_PARTITIONS": "16",
+    "CITYWATCH_INGEST_DECODER_THREADS": "1",  # as `watch` has it where files are many
+}
 
 
 @dataclass(frozen=True)
@@ -140,7 +144,7 @@ def run(bundle: Path, lane: str, rate: float, files: Sequence[Path], folder: Pat
     variables = services.start()
     broker = int(json.loads(services.STATE.read_text())["kafka"]["pid"])
     kafka, redis = variables[services.KAFKA_VARIABLE], variables[services.REDIS_VARIABLE]
-    with four_services(kafka, redis, bundle, folder, CITYWATCH_KAFKA_PARTITIONS="16") as there:
+    with four_services(kafka, redis, bundle, folder, **_ENVIRONMENT) as there:
         _ready(there)
         pids = {name: process.pid for name, process in there.processes.items()} | {"kafka": broker}
         added = citywatch("cameras", "import", cameras, env=there.environment)
