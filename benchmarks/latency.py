@@ -25,7 +25,7 @@ from citywatch.follow import follow
 from citywatch.sources import cameras_of
 from citywatch.standalone import Standalone
 from citywatch.tally import Seen, Tally
-from citywatch.watch import FIXED
+from citywatch.watch import FIXED, be_lean
 from shared.messages import NANOSECONDS, Frame, Prediction
 from shared.service import now_ns
 
@@ -69,6 +69,7 @@ def main() -> None:
         watched = cameras_of((str(video),) * cameras, fps, True, None)
         configuration = resolve(None, (), bundle.folder, FIXED, {})
         lane, _ = lane_and_bundle(configuration)
+        be_lean(configuration, bundle, cameras, seen=False)
         tally = Tally(camera.id for camera in watched)
         with Standalone(configuration, lane, watched) as house:
             stopwatch = Stopwatch()

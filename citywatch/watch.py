@@ -50,7 +50,7 @@ def watch(wish: Wish) -> int:
     cameras = cameras_of(wish.sources, wish.fps, wish.loop, wish.start)
     configuration = resolve(wish.config, wish.settings, wish.bundle, FIXED, DEFAULTS)
     lane, bundle = lane_and_bundle(configuration)
-    _be_lean(configuration, bundle, wish)
+    be_lean(configuration, bundle, len(cameras), seen=wish.annotate is not None)
     start_logging(configuration.get(ServiceSettings))
     rules = Rules.of(bundle.description, configuration.get(AlertingSettings))
     tally = Tally(camera.id for camera in cameras)
@@ -74,13 +74,13 @@ def watch(wish: Wish) -> int:
     return _report(wish, tally, seconds)
 
 
-def _be_lean(configuration: Configuration, bundle: Bundle, wish: Wish) -> None:
-    """Defaults for one process: what nobody looks at is not made, and no core is asked twice."""
+def be_lean(configuration: Configuration, bundle: Bundle, cameras: int, *, seen: bool) -> None:
+    """Defaults for one process: what is not `seen` is not made, and no core is asked twice."""
     ingest = configuration.tables.setdefault("ingest", {})
-    if bundle.description.input.kind == "difference" and wish.annotate is None:
+    if bundle.description.input.kind == "difference" and not seen:
         ingest.setdefault("pictures", "grey")
     # A second thread for each video pays only while there are cores without one.
-    spare = (os.cpu_count() or 1) // (len(wish.sources) + 1)
+    spare = (os.cpu_count() or 1) // (cameras + 1)
     ingest.setdefault("decoder_threads", 1 if spare < 2 else 0)
 
 
