@@ -30,7 +30,7 @@ from tests.support.videos import write_video
 FPS = 10.0
 _SIZE = (128, 96)
 _CALM_LOAD = 0.7  # of the capacity, before and after
-_FIRST, _MOST = 8, 256  # cameras, in the search for the capacity
+_MOST = 256  # cameras, in the search for the capacity
 _LOOK_SECONDS = 6.0  # at each number of cameras
 _CARRIED = 0.85  # of what is offered: else it is too much
 _START_SECONDS = 90.0
@@ -93,13 +93,13 @@ def _run(stand: Stand, options: argparse.Namespace) -> Ran:
     course.cameras(1)
     if not course.follow(_START_SECONDS, lambda sample: vectors(sample) > 0):
         raise CannotStart(f"no vector came out of the featurizer in {_START_SECONDS:g} s")
-    capacity = _capacity(course, options.probe)
-    few, many = (round(capacity * load / FPS) for load in (_CALM_LOAD, options.factor))
+    capacity = _capacity(course, options.first, options.probe)
+    few, many = (max(round(capacity * load / FPS), 1) for load in (_CALM_LOAD, options.factor))
     _say(f"it carries {capacity:.0f} frames a second; {few} cameras are {_CALM_LOAD:.0%} of that")
     course.cameras(few)
     course.follow(_START_SECONDS, lambda sample: sample.lag["featurizer"] < few * FPS)
     course.follow(options.limit)  # what is late now is gone then
-    phases = [course.phase("before", max(6, options.seconds / 3))]
+    phases = [course.phase("before", max(5, options.seconds / 3))]
     _say(f"{options.factor:g} times the capacity: {many} cameras; a backfill beside them")
     tape = write_video(stand.folder / "tape.mp4", options.seconds / 2, fps=FPS, size=_SIZE)
     course.cameras(many)
@@ -111,7 +111,7 @@ def _run(stand: Stand, options: argparse.Namespace) -> Ran:
     phases.append(course.phase("during", options.seconds))
     _say(f"back to {few} cameras")
     course.cameras(few)
-    phases.append(course.phase("after", options.limit + 4 * MARGIN))
+    phases.append(course.phase("after", options.limit + 3 * MARGIN))
     said, _ = backfill.communicate(timeout=_DRAIN_SECONDS)
     _say("stopping the cameras, draining, reading the logs")
     course.cameras(0)
@@ -127,12 +127,13 @@ def _run(stand: Stand, options: argparse.Namespace) -> Ran:
     )  # fmt: skip
 
 
-def _capacity(course: Course, seconds: float) -> float:
-    """Vectors a second while more comes than can be done; the cameras are doubled until it is so.
+def _capacity(course: Course, first: int, seconds: float) -> float:
+    """Vectors a second while more comes than can be done: cameras, `first` so many, are doubled
+    until it is so.
 
     Raises CannotStart if so many cannot be drawn here.
     """
-    number = _FIRST
+    number = first
     while True:
         course.cameras(number)
         course.follow(_LOOK_SECONDS)
@@ -172,6 +173,7 @@ exit code    0; 1 if p99 latency or recovery takes longer than max_frame_age_sec
     parser.add_argument("--factor", type=float, default=2, help="times the capacity (2)")
     parser.add_argument("--limit", type=float, default=30, help="max_frame_age_seconds (30)")
     parser.add_argument("--size", type=int, default=160, help="of the network's input (160)")
+    parser.add_argument("--first", type=int, default=8, help="cameras to begin the search with (8)")
     parser.add_argument("--probe", type=float, default=15, help="seconds to find capacity in (15)")
     parser.add_argument("--keep", action="store_true", help="keep logs and state in any case")
     return parser

@@ -28,7 +28,7 @@ LIVE, FILE = Session(1, 0, live=True), Session(0, 0, live=False)
 @pytest.mark.usefixtures("kafka", "redis_url")
 def test_twice_the_load_is_shed_and_accounted_for_and_a_recording_beside_it_loses_nothing() -> None:
     """Bounds of time are for the long run on a quiet machine: here it may have no time at all."""
-    options = ["--seconds", "9", "--limit", "3", "--probe", "3"]
+    options = ["--seconds", "8", "--limit", "2", "--probe", "3", "--first", "32"]
     done = subprocess.run(
         [sys.executable, "-m", "tests.faults.overload", *options], capture_output=True, text=True,
         cwd=ROOT, env=environment(), timeout=400, check=False,
