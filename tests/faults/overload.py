@@ -103,16 +103,18 @@ def _run(stand: Stand, options: argparse.Namespace) -> Ran:
     _say(f"{options.factor:g} times the capacity: {many} cameras; a backfill beside them")
     tape = write_video(stand.folder / "tape.mp4", options.seconds / 2, fps=FPS, size=_SIZE)
     course.cameras(many)
-    backfill = start(
-        ["citywatch", "backfill", tape, "--camera", "tape", "--start", "2026-01-01T00:00:00Z",
-         "--lane", stand.lane, "--json"],
-        env=stand.environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
-    )  # fmt: skip
+    words = stand.folder / "backfill.log"  # a pipe that nobody reads would stop it
+    with words.open("w") as log:
+        backfill = start(
+            ["citywatch", "backfill", tape, "--camera", "tape", "--start", "2026-01-01T00:00:00Z",
+             "--lane", stand.lane, "--json"],
+            env=stand.environment, stdout=log, stderr=subprocess.STDOUT,
+        )  # fmt: skip
     phases.append(course.phase("during", options.seconds))
     _say(f"back to {few} cameras")
     course.cameras(few)
     phases.append(course.phase("after", options.limit + 3 * MARGIN))
-    said, _ = backfill.communicate(timeout=_DRAIN_SECONDS)
+    code = backfill.wait(_DRAIN_SECONDS)
     _say("stopping the cameras, draining, reading the logs")
     course.cameras(0)
     until = time.monotonic() + _DRAIN_SECONDS
@@ -120,10 +122,10 @@ def _run(stand: Stand, options: argparse.Namespace) -> Ran:
         time.sleep(0.5)  # between two looks
     stand.services.end(60)
     cameras = dict(zip(("before", "during", "after"), (few, many, few), strict=True))
-    last_words = (said or "").splitlines()[-1:] or [""]
+    last_words = words.read_text().splitlines()[-1:] or [""]
     return Ran(
         options.limit, capacity, phases, cameras, course.samples,
-        (backfill.returncode, last_words[0]), stand.services.unexpected,
+        (code, last_words[0]), stand.services.unexpected,
     )  # fmt: skip
 
 
