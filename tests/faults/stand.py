@@ -102,6 +102,10 @@ class Stand:
 
     def lag(self) -> int:
         """Records that the three workers' groups have not committed yet."""
+        return sum(self.lags().values())
+
+    def lags(self) -> dict[str, int]:
+        """The same by service."""
         of = {
             self.topics.group("featurizer", self.lane): self.topics.frames,
             self.topics.group("classifier", self.lane): self.topics.features(self.lane),
@@ -118,11 +122,11 @@ class Stand:
             ends = admin.list_partition_offsets(wanted)
         finally:
             admin.close()
-        return sum(
-            ends[place].offset - max(done[group][place].offset, 0)
-            for group, some in places.items()
-            for place in some
-        )
+        return {
+            service: sum(ends[p].offset - max(done[group][p].offset, 0) for p in places[group])
+            for service in WORKERS
+            for group in [self.topics.group(service, self.lane)]
+        }
 
     def metrics(self, service: str) -> dict[str, float]:
         """All replicas' metrics added up: by name, and by `name{kind}` where there is a kind.
