@@ -87,6 +87,8 @@ class KafkaConsumer:
         records = [to_record(r) for part in polled.values() for r in part]
         if not records:
             self._membership.check_contact()
+        if self._membership.settled():
+            self._offsets.ask_for_ends(client)
         return records
 
     def _skip_deleted(self, client: Client, positions: Mapping[TopicPartition, int]) -> None:
@@ -156,12 +158,8 @@ class KafkaConsumer:
         if client is None:
             return {}
         states = client._subscription.assignment  # KafkaConsumer.position might ask the broker
-        lag = {
-            Partition(*place): max(state.highwater - state.position.offset, 0)
-            if state.highwater is not None and state.position is not None
-            else 1
-            for place, state in list(states.items())
-        }
+        left = self._offsets.left
+        lag = {Partition(*place): left(place, state) for place, state in list(states.items())}
         return lag | dict.fromkeys(self._offsets.to_go_back() & lag.keys(), 1)
 
     def generation(self) -> int:

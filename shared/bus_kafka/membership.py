@@ -142,6 +142,13 @@ class Membership:
             coordinator.request_rejoin()
         return SLICE if coordinator.need_rejoin() else timeout
 
+    def settled(self) -> bool:
+        """Whether no join is under way: one that ends outside of `poll` is thrown away."""
+        coordinator = self.client._coordinator if self.client is not None else None
+        if self._group is None or coordinator is None:
+            return coordinator is not None
+        return bool(coordinator.stable() and not coordinator.need_rejoin())
+
     def look(self) -> bool:
         """Whether the group gave this member's partitions away: then the client is closed.
 

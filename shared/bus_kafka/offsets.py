@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import logging
+import time
 from collections.abc import Collection, Iterable, Mapping
 
 from kafka import KafkaConsumer as Client
 from kafka import OffsetAndMetadata, TopicPartition, errors
+from kafka.consumer.subscription_state import TopicPartitionState
 
 from shared.bus import Partition
 
@@ -14,6 +16,13 @@ log = logging.getLogger(__name__)
 
 CALL_MS = 3_000
 """How long one question to a broker may take."""
+ENDS_EVERY = 5.0
+"""Seconds between two questions where the logs end.
+
+A client knows the end of a partition as of its last fetch, and fetches again only when it has
+handed out what it holds: of small records that is thousands, a minute's work under load.
+"""
+_ENDS_MS = 1_000  # whoever waits longer does not poll often enough
 _REFUSED = (
     errors.CommitFailedError,
     errors.RebalanceInProgressError,
@@ -32,6 +41,8 @@ class Offsets:
         self._group = group
         self._stored: dict[Partition, int] = {}  # what this member has committed
         self._rewound: dict[Partition, bool] = {}  # to seek before the next read; True: beginning
+        self._ends: dict[TopicPartition, int] = {}
+        self._asked = time.monotonic()
 
     def commit(self, client: Client, offsets: Mapping[Partition, int]) -> bool:
         """Store them; False if the group refuses, for the partitions are another's now."""
@@ -82,6 +93,24 @@ class Offsets:
             else:
                 client.seek(place, committed)
             del self._rewound[partition]
+
+    def ask_for_ends(self, client: Client) -> None:
+        """Ask the brokers where the logs end, if it is time to; no answer is no trouble."""
+        if time.monotonic() - self._asked < ENDS_EVERY or not client.assignment():
+            return
+        self._asked = time.monotonic()
+        try:
+            self._ends = client.end_offsets(client.assignment(), timeout_ms=_ENDS_MS)
+        except errors.KafkaError as error:
+            log.debug("%s: the ends of the logs are not known: %s", self._group, error)
+
+    def left(self, place: TopicPartition, state: TopicPartitionState) -> int:
+        """How many records are still to be read; 1 where nobody has said yet."""
+        known = [end for end in (state.highwater, self._ends.get(place)) if end is not None]
+        if state.position is None or not known:
+            return 1
+        position: int = state.position.offset
+        return max(*known, position) - position
 
     def drop(self, partitions: Iterable[Partition]) -> None:
         """These belong to another member now."""

@@ -63,7 +63,7 @@ class Course:
         self._cameras = number
 
     def follow(
-        self, seconds: float, until: Callable[[Sample], bool] = lambda sample: False
+        self, seconds: float, until: Callable[[Sample], bool | None] = lambda sample: False
     ) -> bool:
         """Look again and again for so long, or `until` is true; whether it was."""
         begun = time.monotonic()

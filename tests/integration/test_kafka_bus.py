@@ -12,7 +12,7 @@ from kafka.admin import ConfigResource, ConfigResourceType, MemberToRemove
 
 from shared import metrics
 from shared.bus import Output, Partition
-from shared.bus_kafka import KafkaBus
+from shared.bus_kafka import KafkaBus, offsets
 from shared.bus_kafka.consumer import KafkaConsumer
 from shared.errors import Fatal, InvalidSettings, OperatorError, Transient
 from shared.settings import KafkaSettings
@@ -166,3 +166,18 @@ def test_a_commit_after_being_thrown_out_is_refused(world: World, admin: KafkaAd
     poll_until([member], lambda: member.generation() > metadata.generation_id)
     assert len(member.take_lost()) == PARTITIONS
     assert member.commit({Partition(world.topic, 0): 0})
+
+
+def test_lag_counts_what_came_since_the_last_fetch(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A client that still holds records does not ask for more, nor where the log ends by now."""
+    monkeypatch.setattr(offsets, "ENDS_EVERY", 0.0)
+    member = world.join()
+    joined(member)
+    keys = [(f"camera-{n}", b"frame") for n in range(400)]
+    world.fill(*keys)
+    taken = take(member, 1, batch=1)  # what else it fetched it keeps
+    world.fill(*keys)
+    taken += member.poll(1, 1.0)
+    assert sum(member.lag().values()) == 800 - len(taken)
