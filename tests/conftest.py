@@ -1,8 +1,10 @@
-"""What all tests share: where the data lies, and how long hypothesis may look for a fault."""
+"""What all tests share: where the data lies, how long hypothesis looks for a fault, log levels."""
 
 from __future__ import annotations
 
+import logging
 import os
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -21,3 +23,13 @@ def data() -> Path:
     if not folder.is_dir():
         pytest.skip("no data folder: set CITYWATCH_DATA")
     return folder
+
+
+@pytest.fixture(autouse=True)
+def log_levels_stay() -> Iterator[None]:
+    """A service that a test starts in this process sets levels; the next test finds them undone."""
+    loggers = logging.getLogger(), logging.getLogger("kafka")
+    levels = [logger.level for logger in loggers]
+    yield
+    for logger, level in zip(loggers, levels, strict=True):
+        logger.setLevel(level)
