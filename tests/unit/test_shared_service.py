@@ -165,6 +165,7 @@ def test_kafka_that_never_answers(
             raise Transient("no answer")
 
     monkeypatch.setattr("shared.bus_kafka.KafkaBus", lambda settings: Away())
+    monkeypatch.delenv("CITYWATCH_KAFKA_BOOTSTRAP_SERVERS", raising=False)
     arguments = ["--set", "service.start_timeout_seconds=0.2", "--set", "service.log_level=ERROR"]
     assert main(terminate, *arguments) == 3
     (line,) = capsys.readouterr().err.splitlines()
