@@ -105,8 +105,9 @@ def _run(stand: Stand, options: argparse.Namespace) -> Found:
     stand.start()
     stand.run(dict.fromkeys(SERVICES, 1) | {"ingest": options.ingest}, measured=True)
     course.cameras(few)
-    if not course.follow(_START_SECONDS, lambda sample: sample.predictions > 0):
-        raise CannotStart(f"no prediction came in {_START_SECONDS:g} s")
+    first = _START_SECONDS + options.window / options.fps
+    if not course.follow(first, lambda sample: sample.predictions > 0):
+        raise CannotStart(f"no prediction came in {first:g} s")
     _say(f"{few} cameras run; waiting until their windows are full")
     course.follow(full)
     before = course.phase("few", 2 * _SAMPLE_SECONDS)
