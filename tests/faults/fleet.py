@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import math
 import os
 import shutil
 import sys
@@ -119,12 +120,14 @@ def _run(stand: Stand, options: argparse.Namespace) -> Found:
         lambda sample: course.rate(lambda s: s.frames, 2 * _SAMPLE_SECONDS) > _PUBLISHED * every,
     )
     course.follow(full)
-    _say(f"measuring for {options.seconds:g} s")
+    # Cameras that began together fill their windows together: predictions come in bursts.
+    burst = _STRIDE / options.fps
+    seconds = math.ceil(options.seconds / burst) * burst
+    _say(f"measuring for {seconds:g} s")
     lags: list[dict[str, int]] = []
     begun = time.time()
-    course.follow(options.seconds, lambda _: lags.append(stand.lags()))
+    course.follow(seconds, lambda _: lags.append(stand.lags()))
     phase = Phase("many", begun, time.time())
-    # Cameras that began together fill their windows together: predictions come in bursts.
     halves = lags[: len(lags) // 2], lags[len(lags) // 2 :]
     least = [{s: min(lag[s] for lag in half) for s in WORKERS} for half in halves]
     lag = {service: (least[0][service], least[1][service]) for service in WORKERS}
@@ -147,8 +150,8 @@ def _judged(
     options: argparse.Namespace, samples: Sequence[Sample], before: tuple[int, Phase],
     phase: Phase, lag: dict[str, tuple[int, int]], ages: Sequence[float], unexpected: Sequence[str],
 ) -> Found:  # fmt: skip
-    mine = [sample for sample in samples if phase.holds(sample.at)]
-    first, last = mine[0], mine[-1]
+    first = [sample for sample in samples if sample.at < phase.begin][-1]
+    last = [sample for sample in samples if phase.holds(sample.at)][-1]
     seconds = last.at - first.at
     offered = options.cameras * options.fps
     published = (last.frames - first.frames) / seconds
@@ -233,7 +236,9 @@ exit code    0; 1 if a lag grows by more than comes in in a second, or less than
     parser.add_argument("--cameras", type=int, default=2000, help="how many (2000)")
     parser.add_argument("--fps", type=float, default=0.2, help="of each (0.2)")
     parser.add_argument("--window", type=int, default=30, help="steps; memory grows with it (30)")
-    parser.add_argument("--seconds", type=float, default=90, help="of measuring (90)")
+    parser.add_argument(
+        "--seconds", type=float, default=90, help="of measuring, at least; whole bursts (90)"
+    )
     parser.add_argument("--partitions", type=int, default=16, help="of each topic (16)")
     parser.add_argument(
         "--linger", type=int, default=100, help="kafka.linger_ms: a batch of tiny frames is worth "
