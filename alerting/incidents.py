@@ -24,7 +24,7 @@ from alerting.habits import Adaptive, Habits
 from alerting.settings import AlertingSettings, LabelSettings
 from shared.bundle import NORMAL, Description
 from shared.errors import InvalidSettings
-from shared.messages import NANOSECONDS, FrameReference, Prediction
+from shared.messages import NANOSECONDS, EndOfStream, FrameReference, Prediction
 
 Evidence = Literal["real", "synthetic", "both"]
 Reason = Literal["score", "end", "silence", "superseded"]
@@ -163,8 +163,10 @@ class Run:
 class SessionState:
     """What is remembered of one session of one camera.
 
-    `seen_at` is the end of the newest window by the camera's clock; `heard_at` is the event time of
-    its whole partition when it came: a camera's wrong clock says nothing about its silence.
+    `last_index` is that of the newest record taken or refused. A `finished` session has ended, or
+    another one speaks for the camera. `seen_at` is the end of the newest window by the camera's
+    clock; `heard_at` is the event time of its whole partition when it came: a camera's wrong clock
+    says nothing about its silence.
     """
 
     last_index: int = -1
@@ -192,10 +194,10 @@ class SessionState:
 
 _STATE = TypeAdapter(SessionState)
 
-Step = tuple[SessionState, list[Transition]]
+Moved = tuple[SessionState, list[Transition]]
 
 
-def advance(state: SessionState, prediction: Prediction, heard_at: int, rules: Rules) -> Step:
+def advance(state: SessionState, prediction: Prediction, heard_at: int, rules: Rules) -> Moved:
     """Take one prediction of the session; nothing changes unless its last index is newer."""
     if prediction.last_index <= state.last_index:
         return state, []
@@ -270,7 +272,7 @@ def _begun(prediction: Prediction, at: int, score: float, rule: LabelRule) -> In
     )
 
 
-def close_all(state: SessionState, at: int, reason: Reason) -> Step:
+def close_all(state: SessionState, at: int, reason: Reason) -> Moved:
     """Close what is open and drop what was rising: silence, or a newer session took over."""
     transitions = [
         Transition(replace(incident, state="closed", reason=reason), at) for incident in state.open
@@ -278,12 +280,24 @@ def close_all(state: SessionState, at: int, reason: Reason) -> Step:
     return replace(state, runs={}), transitions
 
 
-def finish(state: SessionState, ended_at: int, reason: Reason) -> Step:
-    """The session ended. An end older than what was seen is a replay and changes nothing."""
-    if state.finished or ended_at < state.seen_at:
+def end(state: SessionState, message: EndOfStream) -> Moved:
+    """The session ended; nothing changes unless the end's index is newer."""
+    if message.index <= state.last_index:
         return state, []
-    state, transitions = close_all(state, ended_at, reason)
+    state, transitions = close_all(state, max(message.ended_at, state.seen_at), "end")
+    return replace(state, last_index=message.index, finished=True), transitions
+
+
+def supersede(state: SessionState) -> Moved:
+    """Another session speaks for the camera now."""
+    state, transitions = close_all(state, state.seen_at, "superseded")
     return replace(state, finished=True), transitions
+
+
+def refuse(state: SessionState, index: int) -> Moved:
+    """A record came that may not speak: it is known, so that a replay does not hear it either."""
+    state, transitions = supersede(state)
+    return replace(state, last_index=index), transitions
 
 
 def _adaptive(settings: AlertingSettings) -> Adaptive | None:

@@ -1,9 +1,10 @@
 """The logic of alerting on messages, and the worker that runs it.
 
-A batch goes: events that a dead owner left in the outbox, then the predictions through the state
-machine, then one atomic step per session into the store, then out with the events that are new in
-the outbox. `durable` takes them out again. An event in the outbox always has an uncommitted record
-behind it, so a new owner of the partition reads a record, loads the outbox with it, and sends.
+A batch goes: events that a dead owner left in the outbox, then the predictions through their
+partition's ledger, then one atomic step per partition into the store, then out with the events that
+are new in the outbox. `durable` takes them out again. An event in the outbox always has an
+uncommitted record behind it, so a new owner of the partition reads a record, loads the outbox with
+it, and sends.
 """
 
 from __future__ import annotations
@@ -13,14 +14,15 @@ import threading
 import time
 from collections import deque
 from collections.abc import Callable, Collection, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
+from functools import partial
 
 from alerting import events
-from alerting.incidents import Incident, Rules, SessionState, advance, close_all, finish
-from alerting.incidents import Transition as Moved
+from alerting.incidents import Incident, Rules, Transition
+from alerting.ledger import Ledger
 from alerting.open_store import open_store
 from alerting.settings import AlertingSettings
-from alerting.store import Advance, Conflict, Key, Store, Stored
+from alerting.store import Conflict, Step, Store
 from shared import metrics
 from shared.bundle import Bundle, find
 from shared.bus import Bus, Output, Partition, Received, Record
@@ -36,26 +38,12 @@ log = logging.getLogger(__name__)
 
 
 @dataclass(slots=True)
-class _Step:
-    """What a batch does to one session."""
-
-    stored: Stored
-    state: SessionState
-    moved: list[Moved] = field(default_factory=list)
-
-
-@dataclass(slots=True)
 class _Owned:
-    """What is known of a partition that this worker reads.
+    """A partition that this worker reads: its ledger, steps stored, and events to be sent."""
 
-    `clock` is the event time of its live cameras. Files keep out of it: theirs begins in 1970.
-    """
-
-    sessions: dict[Key, Stored]
+    ledger: Ledger
+    steps: int
     waiting: list[str]
-    live: dict[str, Session] = field(default_factory=dict)
-    clock: int = 0
-    silence_sought_at: int = -NANOSECONDS
 
 
 class AlertingStage:
@@ -88,6 +76,9 @@ class AlertingStage:
         except Conflict as error:
             lost = [place for place in self._owned if place.number == error.partition]
             raise StateLost(str(error), lost) from error
+        finally:  # what could not be stored is read again, and so is what it is added to
+            if unstored := [p for p, owned in self._owned.items() if owned.ledger.changed]:
+                self.forget(unstored)
 
     def _process(self, batch: Sequence[Received]) -> list[Output]:
         self._empty_outboxes()
@@ -99,19 +90,14 @@ class AlertingStage:
                 if recent and recent[0][0] <= now - self._window
             }
         )  # fmt: skip  before their records may be committed
-        steps: dict[Key, _Step] = {}
         for received in batch:
             record = received.record
             owned = self._own(record.partition)
             recent = self._recent.setdefault(record.partition, deque())
             if not recent or recent[-1][0] != now:
                 recent.append((now, record.offset))
-            self._take(owned, record, received.message, steps)
-        for partition, owned in self._owned.items():
-            if owned.clock - owned.silence_sought_at >= NANOSECONDS:
-                owned.silence_sought_at = owned.clock
-                self._close_the_silent(partition.number, owned, steps)
-        self._write(steps)
+            self._take(owned.ledger, record, received.message)
+        self._write()
         for recent in self._recent.values():
             while recent and recent[0][0] <= now - self._window:
                 recent.popleft()
@@ -152,108 +138,44 @@ class AlertingStage:
     def _own(self, partition: Partition) -> _Owned:
         owned = self._owned.get(partition)
         if owned is None:
-            loaded = self._store.load(partition.number)
-            owned = _Owned(loaded.sessions, list(loaded.outbox))
-            for key in loaded.sessions:
-                session = Session.parse(key.session)
-                if session.live:
-                    newest = owned.live.get(key.camera_id, session)
-                    owned.live[key.camera_id] = max(newest, session)
-            self._owned[partition] = owned
+            number = partition.number
+            loaded = self._store.load(number)
+            find = partial(self._store.find, number)
+            ledger = Ledger(self._rules, loaded.sessions, loaded.clock, find)
+            owned = self._owned[partition] = _Owned(ledger, loaded.steps, list(loaded.outbox))
             self._count_open()
         return owned
 
-    def _take(
-        self, owned: _Owned, record: Record, message: object, steps: dict[Key, _Step]
-    ) -> None:
+    def _take(self, ledger: Ledger, record: Record, message: object) -> None:
         assert isinstance(message, Prediction | EndOfStream)
-        session = Session.parse(message.session)
-        if session.live:
-            heard_at = min(message.ended_at, record.timestamp * 1_000_000)
-            owned.clock = max(owned.clock, heard_at)
-            if not self._admit(owned, record.partition.number, message.camera_id, session, steps):
-                log.debug("%s: %s is over", message.camera_id, message.session)
-                return
-        key = Key(record.partition.number, message.camera_id, message.session)
-        step = self._step(owned, key, steps)
-        if isinstance(message, EndOfStream):
-            self._become(step, finish(step.state, message.ended_at, "end"))
-            return
-        if session.live and message.last_index > step.state.last_index:
+        new = ledger.take(message, record.timestamp * 1_000_000)
+        if new and isinstance(message, Prediction) and Session.parse(message.session).live:
             delay = (self._wall_ns() - message.ended_at) / NANOSECONDS
             metrics.latency_seconds.labels(self._rules.lane).observe(max(delay, 0.0))
-        self._become(step, advance(step.state, message, owned.clock, self._rules))
 
-    def _admit(
-        self,
-        owned: _Owned,
-        partition: int,
-        camera_id: str,
-        session: Session,
-        steps: dict[Key, _Step],
-    ) -> bool:
-        """Whether a live session may speak: a newer one fences it while that one is heard."""
-        newest = owned.live.get(camera_id)
-        if newest is not None and newest != session:
-            step = self._step(owned, Key(partition, camera_id, str(newest)), steps)
-            silent = owned.clock - step.state.heard_at
-            if session < newest and silent <= self._rules.silence:
-                return False
-            self._become(step, finish(step.state, step.state.seen_at, "superseded"))
-        owned.live[camera_id] = session
-        return True
-
-    def _close_the_silent(self, partition: int, owned: _Owned, steps: dict[Key, _Step]) -> None:
-        keys = owned.sessions.keys() | {key for key in steps if key.partition == partition}
-        for key in sorted(keys):
-            session = Session.parse(key.session)
-            if not session.live:
-                continue
-            state = steps[key].state if key in steps else owned.sessions[key].state
-            if owned.live.get(key.camera_id, session) != session:
-                step = self._step(owned, key, steps)
-                self._become(step, finish(state, state.seen_at, "superseded"))
-            elif state.runs and owned.clock - state.heard_at > self._rules.silence:
-                at = state.seen_at + self._rules.silence
-                self._become(self._step(owned, key, steps), close_all(state, at, "silence"))
-
-    def _step(self, owned: _Owned, key: Key, steps: dict[Key, _Step]) -> _Step:
-        if key not in steps:
-            stored = owned.sessions.get(key) or self._store.find(key)
-            steps[key] = _Step(stored, stored.state)
-        return steps[key]
-
-    @staticmethod
-    def _become(step: _Step, moved: tuple[SessionState, list[Moved]]) -> None:
-        step.state = moved[0]
-        step.moved += moved[1]
-
-    def _write(self, steps: Mapping[Key, _Step]) -> None:
-        changed = {key: step for key, step in steps.items() if step.state is not step.stored.state}
-        writes = [
-            Advance(
-                key,
-                step.stored.version,
-                step.state,
-                tuple(_last_of_each(step.moved)),
-                tuple(events.to_json(moved) for moved in step.moved),
+    def _write(self) -> None:
+        changed = [(p.number, o) for p, o in self._owned.items() if o.ledger.changed]
+        steps = [
+            Step(
+                number,
+                owned.steps + 1,
+                owned.ledger.clock,
+                owned.ledger.changed,
+                tuple(_last_of_each(owned.ledger.transitions)),
+                tuple(events.to_json(moved) for moved in owned.ledger.transitions),
             )
-            for key, step in changed.items()
+            for number, owned in changed
         ]
-        self._store.apply(writes)
-        by_number = {partition.number: owned for partition, owned in self._owned.items()}
-        for write in writes:
-            owned = by_number[write.key.partition]
-            if write.state.finished:
-                owned.sessions.pop(write.key, None)
-                if str(owned.live.get(write.key.camera_id)) == write.key.session:
-                    del owned.live[write.key.camera_id]
-            else:
-                owned.sessions[write.key] = Stored(write.state, write.version + 1)
-            owned.waiting += write.events
-        self._count([moved for step in changed.values() for moved in step.moved])
+        self._store.apply(steps)
+        moved: list[Transition] = []
+        for (_, owned), step in zip(changed, steps, strict=True):
+            owned.steps = step.number
+            owned.waiting += step.events
+            moved += owned.ledger.transitions
+            owned.ledger.stored()
+        self._count(moved)
 
-    def _count(self, moved: Sequence[Moved]) -> None:
+    def _count(self, moved: Sequence[Transition]) -> None:
         for transition in moved:
             incident = transition.incident
             log.info("%s %s: %s on %s, peak %.2f", incident.state, incident.id, incident.label,
@@ -267,7 +189,7 @@ class AlertingStage:
 
     def _count_open(self) -> None:
         metrics.incidents_open.labels(self._rules.lane).set(
-            sum(len(s.state.open) for o in self._owned.values() for s in o.sessions.values())
+            sum(len(owned.ledger.open) for owned in self._owned.values())
         )
 
     def _output(self, partition: int, event: str) -> Output:
@@ -282,7 +204,7 @@ def _emptied(waiting: list[str]) -> list[str]:
     return taken
 
 
-def _last_of_each(moved: Sequence[Moved]) -> list[Incident]:
+def _last_of_each(moved: Sequence[Transition]) -> list[Incident]:
     return list({m.incident.id: m.incident for m in moved}.values())
 
 

@@ -1,14 +1,15 @@
 """What a store of incidents keeps, and the protocol that `store_sqlite` and `store_redis` share.
 
 A store belongs to one lane. Everything lies under the number of the partition that its camera's
-predictions come from, for that is what a worker gains and loses. One `Advance` is atomic: the new
-state replaces exactly the version that it was computed from, together with its incidents and the
-events for the partition's outbox; or nothing changes and `Conflict` is raised.
+predictions come from, for that is what a worker gains and loses. One `Step` of a partition is
+atomic: the states of all sessions that a batch changed, the partition's clock, incidents, and the
+events for its outbox; or nothing changes and `Conflict` is raised. Steps are counted, and a step
+applies only on top of as many as its writer knows of.
 """
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import NamedTuple, Protocol
 
@@ -33,38 +34,38 @@ class Conflict(Transient):
 
 
 class Key(NamedTuple):
-    """One session of one camera, in the partition that carries the camera."""
+    """One session of one camera."""
 
-    partition: int
     camera_id: str
     session: str
 
 
 @dataclass(frozen=True, slots=True)
-class Stored:
-    """A session's state and how often it was replaced; version 0 is a session never stored."""
+class Step:
+    """What a batch does to a partition, as its step `number` (the first is 1).
 
-    state: SessionState = field(default_factory=SessionState)
-    version: int = 0
+    `clock` is the event time of the partition's live cameras, ns.
+    """
 
-
-@dataclass(frozen=True, slots=True)
-class Advance:
-    """One step of one session: `state` replaces version `version`."""
-
-    key: Key
-    version: int
-    state: SessionState
+    partition: int
+    number: int
+    clock: int = 0
+    states: Mapping[Key, SessionState] = field(default_factory=dict)
     incidents: tuple[Incident, ...] = ()
     events: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
 class Loaded:
-    """What a partition's new owner must know: unfinished sessions, and events not yet delivered."""
+    """What a partition's new owner must know: unfinished sessions, and events not yet delivered.
 
-    sessions: dict[Key, Stored]
-    outbox: tuple[str, ...]
+    `steps` is how many there have been, `clock` that of the last one.
+    """
+
+    sessions: Mapping[Key, SessionState] = field(default_factory=dict)
+    outbox: tuple[str, ...] = ()
+    clock: int = 0
+    steps: int = 0
 
 
 class Store(Protocol):
@@ -73,11 +74,11 @@ class Store(Protocol):
     def load(self, partition: int) -> Loaded:
         """The unfinished sessions and the outbox, oldest event first."""
 
-    def find(self, key: Key) -> Stored:
-        """One session, finished or not; version 0 if it is not known (any more)."""
+    def find(self, partition: int, key: Key) -> SessionState:
+        """One session, finished or not; an empty state if it is not known (any more)."""
 
-    def apply(self, steps: Sequence[Advance]) -> None:
-        """Take the steps in order, each atomically; raises Conflict."""
+    def apply(self, steps: Sequence[Step]) -> None:
+        """Take the steps, each atomically; raises Conflict."""
 
     def verify(self, partitions: Collection[int]) -> None:
         """Raise Conflict unless every step since `load` of these partitions is still there.

@@ -1,15 +1,16 @@
 """The store of the alerting service: Redis. The only file that knows it.
 
-    <prefix>:{<lane>.<partition>}:session:<camera> <session>   hash: version, state; expires
+    <prefix>:{<lane>.<partition>}:session:<camera> <session>   its state; expires
     <prefix>:{<lane>.<partition>}:unfinished                   set of "<camera> <session>"
-    <prefix>:{<lane>.<partition>}:steps                        how many there were: tells losses
+    <prefix>:{<lane>.<partition>}:progress                     hash: steps, clock
     <prefix>:{<lane>.<partition>}:outbox                       list of events, oldest first
     <prefix>:{<lane>.<partition>}:incidents                    hash: id -> incident
     <prefix>:{<lane>.<partition>}:written                      zset: id by wall clock, for retention
     <prefix>:<lane>:partitions                                 set: where incidents may lie
 
 What is in braces is the hash tag: all keys of a partition, hence all of a camera, share a slot, so
-one Lua step may touch them together on Redis Cluster too.
+one Lua step may touch them together on Redis Cluster too. The number of steps fences a paused owner
+and tells a Redis that has lost its last second.
 """
 
 from __future__ import annotations
@@ -26,37 +27,41 @@ from redis.backoff import NoBackoff
 from redis.retry import Retry
 
 from alerting.incidents import Incident, SessionState
-from alerting.store import INCIDENT, Advance, Conflict, Key, Loaded, Stored, selected
+from alerting.store import INCIDENT, Conflict, Key, Loaded, Step, selected
 from shared.errors import InvalidSettings, Transient, Unavailable
 
 _DAY = 86_400
 
-# Answers how many steps there have been in the partition, or as text what version it holds.
-# KEYS: session, unfinished, outbox, incidents, written, steps
-# ARGV: version replaced, new state, member, finished (0 | 1), seconds a session is kept,
-#       now, seconds an incident is kept, how many incidents, (id, incident)*, event*
-_ADVANCE = """
-local stored = redis.call('HGET', KEYS[1], 'version') or '0'
-if stored ~= ARGV[1] then return stored end
-redis.call('HSET', KEYS[1], 'version', ARGV[1] + 1, 'state', ARGV[2])
-redis.call('EXPIRE', KEYS[1], ARGV[5])
-if ARGV[4] == '1' then redis.call('SREM', KEYS[2], ARGV[3])
-else redis.call('SADD', KEYS[2], ARGV[3]) end
-local at = 9
-for _ = 1, tonumber(ARGV[8]) do
+# Answers OK, or how many steps of the partition there are instead.
+# KEYS: progress, unfinished, outbox, incidents, written, session*
+# ARGV: the step's number, clock, seconds a session is kept, now, seconds an incident is kept,
+#       how many incidents, then of each session: member, finished (0 | 1), state; of each incident:
+#       id, incident; events
+_STEP = """
+local steps = tonumber(redis.call('HGET', KEYS[1], 'steps') or '0')
+if steps ~= ARGV[1] - 1 then return steps end
+redis.call('HSET', KEYS[1], 'steps', ARGV[1], 'clock', ARGV[2])
+local at = 7
+for i = 6, #KEYS do
+  redis.call('SET', KEYS[i], ARGV[at + 2], 'EX', ARGV[3])
+  if ARGV[at + 1] == '1' then redis.call('SREM', KEYS[2], ARGV[at])
+  else redis.call('SADD', KEYS[2], ARGV[at]) end
+  at = at + 3
+end
+for _ = 1, tonumber(ARGV[6]) do
   redis.call('HSET', KEYS[4], ARGV[at], ARGV[at + 1])
-  redis.call('ZADD', KEYS[5], ARGV[6], ARGV[at])
+  redis.call('ZADD', KEYS[5], ARGV[4], ARGV[at])
   at = at + 2
 end
-if at > 9 then
-  for _, id in ipairs(redis.call('ZRANGE', KEYS[5], '-inf', ARGV[6] - ARGV[7], 'BYSCORE',
+if tonumber(ARGV[6]) > 0 then
+  for _, id in ipairs(redis.call('ZRANGE', KEYS[5], '-inf', ARGV[4] - ARGV[5], 'BYSCORE',
                                  'LIMIT', 0, 100)) do
     redis.call('HDEL', KEYS[4], id)
     redis.call('ZREM', KEYS[5], id)
   end
 end
 for i = at, #ARGV do redis.call('RPUSH', KEYS[3], ARGV[i]) end
-return redis.call('INCR', KEYS[6])
+return redis.status_reply('OK')
 """
 
 _AWAY = (
@@ -94,7 +99,7 @@ class RedisStore:
             socket_connect_timeout=5,
             retry=Retry(NoBackoff(), 0),  # the worker backs off, polling its group meanwhile
         )
-        self._advance = self._redis.register_script(_ADVANCE)
+        self._step = self._redis.register_script(_STEP)
         self._steps: dict[int, int] = {}  # by partition, as this process has seen them
 
     def wait(self, timeout: float, stop: threading.Event) -> None:
@@ -119,27 +124,25 @@ class RedisStore:
             members = sorted(self._redis.smembers(self._key(partition, "unfinished")))
             pipe = self._redis.pipeline(transaction=False)
             for member in members:
-                pipe.hmget(self._key(partition, f"session:{member}"), "state", "version")
+                pipe.get(self._key(partition, f"session:{member}"))
             pipe.lrange(self._key(partition, "outbox"), 0, -1)
-            pipe.get(self._key(partition, "steps"))
-            *rows, outbox, steps = pipe.execute()
+            pipe.hmget(self._key(partition, "progress"), "steps", "clock")
+            *states, outbox, (steps, clock) = pipe.execute()
             sessions = {}
-            for member, row in zip(members, rows, strict=True):
-                if row[0] is None:  # expired
+            for member, state in zip(members, states, strict=True):
+                if state is None:  # expired
                     self._redis.srem(self._key(partition, "unfinished"), member)
                 else:
-                    sessions[Key(partition, *member.split(" "))] = _stored(row)
+                    sessions[Key(*member.split(" "))] = SessionState.from_json(state)
         self._steps[partition] = int(steps or 0)
-        return Loaded(sessions, tuple(outbox))
+        return Loaded(sessions, tuple(outbox), int(clock or 0), int(steps or 0))
 
-    def find(self, key: Key) -> Stored:
+    def find(self, partition: int, key: Key) -> SessionState:
         with self._answering():
-            row = self._redis.hmget(
-                self._key(key.partition, f"session:{_member(key)}"), "state", "version"
-            )
-        return _stored(row)
+            state = self._redis.get(self._key(partition, f"session:{_member(key)}"))
+        return SessionState() if state is None else SessionState.from_json(state)
 
-    def apply(self, steps: Sequence[Advance]) -> None:
+    def apply(self, steps: Sequence[Step]) -> None:
         if not steps:
             return
         with self._answering():
@@ -148,16 +151,9 @@ class RedisStore:
                 self._queue(pipe, step)
             answers = pipe.execute()
         for step, answer in zip(steps, answers, strict=True):
-            key = step.key
-            if isinstance(answer, str):
-                raise Conflict(
-                    f"{key.camera_id} {key.session}: Redis holds version {answer}, "
-                    f"not {step.version}",
-                    key.partition,
-                )
-            if key.partition in self._steps:
-                self._steps[key.partition] += 1
-                self._compare(key.partition, answer)
+            if answer != "OK":
+                raise _conflict(step.partition, int(answer), step.number - 1)
+            self._steps[step.partition] = step.number
 
     def verify(self, partitions: Collection[int]) -> None:
         known = sorted(self._steps.keys() & set(partitions))
@@ -166,33 +162,28 @@ class RedisStore:
         with self._answering():
             pipe = self._redis.pipeline(transaction=False)
             for partition in known:
-                pipe.get(self._key(partition, "steps"))
+                pipe.hget(self._key(partition, "progress"), "steps")
             found = pipe.execute()
         for partition, steps in zip(known, found, strict=True):
-            self._compare(partition, int(steps or 0))
+            if int(steps or 0) != self._steps[partition]:
+                raise _conflict(partition, int(steps or 0), self._steps[partition])
 
-    def _compare(self, partition: int, steps: int) -> None:
-        if steps != self._steps[partition]:
-            raise Conflict(
-                f"Redis has {steps} steps of partition {partition}, not {self._steps[partition]}",
-                partition,
-            )
-
-    def _queue(self, pipe: Any, step: Advance) -> None:
-        partition, member = step.key.partition, _member(step.key)
-        names = (f"session:{member}", "unfinished", "outbox", "incidents", "written", "steps")
-        found: list[str] = []
+    def _queue(self, pipe: Any, step: Step) -> None:
+        names = ("progress", "unfinished", "outbox", "incidents", "written")
+        members = [f"session:{_member(key)}" for key in step.states]
+        arguments: list[str | int | float] = [
+            step.number, step.clock, self._session_seconds, time.time(), self._incident_seconds,
+            len(step.incidents),
+        ]  # fmt: skip
+        for key, state in step.states.items():
+            arguments += [_member(key), int(state.finished), state.to_json()]
         for incident in step.incidents:
-            found += [incident.id, INCIDENT.dump_json(incident).decode()]
-        self._advance(
-            keys=[self._key(partition, name) for name in names],
-            args=[
-                step.version, step.state.to_json(), member, int(step.state.finished),
-                self._session_seconds, time.time(), self._incident_seconds,
-                len(step.incidents), *found, *step.events,
-            ],
+            arguments += [incident.id, INCIDENT.dump_json(incident).decode()]
+        self._step(
+            keys=[self._key(step.partition, name) for name in (*names, *members)],
+            args=[*arguments, *step.events],
             client=pipe,
-        )  # fmt: skip
+        )
 
     def delivered(self, partition: int, events: Collection[str]) -> None:
         with self._answering():
@@ -236,11 +227,8 @@ def _member(key: Key) -> str:
     return f"{key.camera_id} {key.session}"
 
 
-def _stored(row: Sequence[str | None]) -> Stored:
-    state, version = row
-    if state is None or version is None:
-        return Stored()
-    return Stored(SessionState.from_json(state), int(version))
+def _conflict(partition: int, steps: int, known: int) -> Conflict:
+    return Conflict(f"Redis has {steps} steps of partition {partition}, not {known}", partition)
 
 
 def _address(url: str) -> str:

@@ -14,15 +14,19 @@ from collections.abc import Collection, Iterator, Sequence
 from contextlib import contextmanager
 
 from alerting.incidents import Incident, SessionState
-from alerting.store import INCIDENT, Advance, Conflict, Key, Loaded, Stored, selected
+from alerting.store import INCIDENT, Conflict, Key, Loaded, Step, selected
 from shared.errors import InvalidSettings, Transient
 
 _DAY = 86_400
-_SCHEMA = """
+_LAYOUT = 2
+_SCHEMA = f"""
+PRAGMA user_version = {_LAYOUT};
+CREATE TABLE IF NOT EXISTS partitions (
+    lane TEXT, partition INTEGER, steps INTEGER NOT NULL, clock INTEGER NOT NULL,
+    PRIMARY KEY (lane, partition)) WITHOUT ROWID;
 CREATE TABLE IF NOT EXISTS sessions (
     lane TEXT, partition INTEGER, camera TEXT, session TEXT,
-    version INTEGER NOT NULL, finished INTEGER NOT NULL, state TEXT NOT NULL,
-    written REAL NOT NULL,
+    finished INTEGER NOT NULL, state TEXT NOT NULL, written REAL NOT NULL,
     PRIMARY KEY (lane, camera, session)) WITHOUT ROWID;
 CREATE INDEX IF NOT EXISTS unfinished ON sessions (lane, partition) WHERE finished = 0;
 CREATE TABLE IF NOT EXISTS outbox (
@@ -53,6 +57,7 @@ class SqliteStore:
             # index together; it never leaves half of one.
             self._db.execute("PRAGMA journal_mode = WAL")
             self._db.execute("PRAGMA synchronous = NORMAL")
+            self._refuse_another_layout(file)
             self._db.executescript(_SCHEMA)
             now = time.time()
             with self._db as db:
@@ -64,17 +69,25 @@ class SqliteStore:
         except sqlite3.Error as error:
             raise InvalidSettings(f"alerting.sqlite_file {file}: {error}") from None
 
+    def _refuse_another_layout(self, file: str) -> None:
+        (layout,) = self._db.execute("PRAGMA user_version").fetchone()
+        (tables,) = self._db.execute("SELECT count(*) FROM sqlite_master").fetchone()
+        if tables and layout != _LAYOUT:
+            self._db.close()
+            raise InvalidSettings(
+                f"alerting.sqlite_file {file}: written by another version of citywatch (layout "
+                f"{layout}, not {_LAYOUT}); move it away, or state another file"
+            )
+
     def load(self, partition: int) -> Loaded:
         place = (self._lane, partition)
         with self._transaction() as db:
             if not self._adopted:
-                for table in ("sessions", "outbox"):
-                    db.execute(
-                        f"UPDATE {table} SET partition = ? WHERE lane = ?", (partition, self._lane)
-                    )
+                self._adopt(db, partition)
                 self._adopted = True
+            steps, clock = _progress(db, self._lane, partition)
             sessions = db.execute(
-                "SELECT camera, session, state, version FROM sessions"
+                "SELECT camera, session, state FROM sessions"
                 " WHERE lane = ? AND partition = ? AND finished = 0",
                 place,
             ).fetchall()
@@ -82,31 +95,51 @@ class SqliteStore:
                 "SELECT event FROM outbox WHERE lane = ? AND partition = ? ORDER BY number", place
             ).fetchall()
         states = {
-            Key(partition, camera, session): Stored(SessionState.from_json(state), version)
-            for camera, session, state, version in sessions
+            Key(camera, session): SessionState.from_json(state)
+            for camera, session, state in sessions
         }
-        return Loaded(states, tuple(event for (event,) in outbox))
+        return Loaded(states, tuple(event for (event,) in outbox), clock, steps)
 
-    def find(self, key: Key) -> Stored:
-        with self._transaction() as db:
-            row = _row(db, self._lane, key)
-        return Stored(SessionState.from_json(row[0]), row[1]) if row else Stored()
+    def _adopt(self, db: sqlite3.Connection, partition: int) -> None:
+        for table in ("sessions", "outbox"):
+            db.execute(f"UPDATE {table} SET partition = ? WHERE lane = ?", (partition, self._lane))
+        (clock,) = db.execute(
+            "SELECT ifnull(max(clock), 0) FROM partitions WHERE lane = ?", (self._lane,)
+        ).fetchone()
+        db.execute("DELETE FROM partitions WHERE lane = ?", (self._lane,))
+        db.execute("INSERT INTO partitions VALUES (?, ?, 0, ?)", (self._lane, partition, clock))
 
-    def apply(self, steps: Sequence[Advance]) -> None:
+    def find(self, partition: int, key: Key) -> SessionState:
         with self._transaction() as db:
-            for step in steps:
+            row: tuple[str] | None = db.execute(
+                "SELECT state FROM sessions WHERE lane = ? AND camera = ? AND session = ?",
+                (self._lane, *key),
+            ).fetchone()
+        return SessionState.from_json(row[0]) if row else SessionState()
+
+    def apply(self, steps: Sequence[Step]) -> None:
+        for step in steps:
+            with self._transaction() as db:
                 self._apply(db, step)
 
-    def _apply(self, db: sqlite3.Connection, step: Advance) -> None:
-        key, state, now = step.key, step.state, time.time()
-        row = _row(db, self._lane, key)
-        if (row[1] if row else 0) != step.version:
+    def _apply(self, db: sqlite3.Connection, step: Step) -> None:
+        now, place = time.time(), (self._lane, step.partition)
+        known, _ = _progress(db, *place)
+        if known != step.number - 1:
             raise Conflict(
-                f"{key.camera_id} {key.session}: stored by somebody else meanwhile", key.partition
+                f"the store has {known} steps of partition {step.partition}, not {step.number - 1}",
+                step.partition,
             )
         db.execute(
-            "INSERT OR REPLACE INTO sessions VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
-            (self._lane, *key, step.version + 1, state.finished, state.to_json(), now),
+            "INSERT OR REPLACE INTO partitions VALUES (?, ?, ?, ?)",
+            (*place, step.number, step.clock),
+        )
+        db.executemany(
+            "INSERT OR REPLACE INTO sessions VALUES (?, ?, ?, ?, ?, ?, ?)",
+            [
+                (*place, *key, state.finished, state.to_json(), now)
+                for key, state in step.states.items()
+            ],
         )
         db.executemany(
             "INSERT OR REPLACE INTO incidents VALUES (?, ?, ?, ?)",
@@ -114,7 +147,7 @@ class SqliteStore:
         )
         db.executemany(
             "INSERT INTO outbox (lane, partition, event) VALUES (?, ?, ?)",
-            [(self._lane, key.partition, event) for event in step.events],
+            [(*place, event) for event in step.events],
         )
 
     def verify(self, partitions: Collection[int]) -> None:
@@ -157,9 +190,9 @@ class SqliteStore:
                 raise Transient(f"the incident store does not answer: {error}") from error
 
 
-def _row(db: sqlite3.Connection, lane: str, key: Key) -> tuple[str, int] | None:
-    row: tuple[str, int] | None = db.execute(
-        "SELECT state, version FROM sessions WHERE lane = ? AND camera = ? AND session = ?",
-        (lane, key.camera_id, key.session),
+def _progress(db: sqlite3.Connection, lane: str, partition: int) -> tuple[int, int]:
+    """Steps and clock."""
+    row: tuple[int, int] | None = db.execute(
+        "SELECT steps, clock FROM partitions WHERE lane = ? AND partition = ?", (lane, partition)
     ).fetchone()
-    return row
+    return row or (0, 0)

@@ -7,7 +7,7 @@ import uuid
 import pytest
 
 from alerting.history import incidents
-from alerting.store import Advance
+from alerting.store import Step
 from alerting.store_redis import RedisStore
 from shared.errors import Unavailable
 from shared.settings import Configuration
@@ -20,9 +20,9 @@ from tests.support.predictions import seconds
 def test_incidents_of_redis(redis_url: str) -> None:
     prefix = f"test-{uuid.uuid4().hex[:12]}"
     store = RedisStore(redis_url, "street", prefix=prefix)
-    store.load(KEY.partition)
+    store.load(0)
     early, late = incident(at=1, closed=True), incident(label="explosion", at=50)
-    store.apply([Advance(KEY, 0, state(50), (early, late))])
+    store.apply([Step(0, 1, 0, {KEY: state(50)}, (early, late))])
     configuration = Configuration(
         None, [f"alerting.redis_url={redis_url}", f"kafka.prefix={prefix}"]
     )

@@ -25,7 +25,7 @@ from hypothesis.stateful import (
 from alerting.incidents import Rules
 from alerting.settings import AlertingSettings
 from alerting.stage import AlertingStage
-from alerting.store import Advance, Store
+from alerting.store import Step, Store
 from alerting.store_redis import RedisStore
 from alerting.store_sqlite import SqliteStore
 from shared.bus import Output
@@ -47,7 +47,7 @@ class Failing:
     def __getattr__(self, name: str) -> Any:
         return getattr(self._store, name)
 
-    def apply(self, steps: Sequence[Advance]) -> None:
+    def apply(self, steps: Sequence[Step]) -> None:
         if steps:
             self._fail("before apply")
         if self.fault == "in apply" and len(steps) > 1:

@@ -16,7 +16,7 @@ from alerting.incidents import Rules
 from alerting.open_store import open_store
 from alerting.settings import AlertingSettings
 from alerting.stage import AlertingStage, build_worker
-from alerting.store import Advance, Key, Store
+from alerting.store import Step, Store
 from alerting.store_redis import RedisStore
 from shared.bus import Output, Partition
 from shared.bus_memory import MemoryBus
@@ -65,7 +65,7 @@ def test_all_keys_of_a_step_share_a_slot_and_sessions_expire(
 ) -> None:
     store = RedisStore(redis_url, "street", prefix=prefix, session_seconds=3600)
     store.load(7)
-    store.apply([Advance(Key(7, *KEY[1:]), 0, state(5), (incident(),), ("{}",))])
+    store.apply([Step(7, 1, 0, {KEY: state(5)}, (incident(),), ("{}",))])
     keys = set(client.scan_iter(f"{prefix}:*"))
     tagged = {key for key in keys if "{street.7}" in key}
     assert keys - tagged == {f"{prefix}:street:partitions"}
@@ -81,11 +81,11 @@ def test_all_keys_of_a_step_share_a_slot_and_sessions_expire(
 def test_old_incidents_are_forgotten(redis_url: str, prefix: str) -> None:
     store = RedisStore(redis_url, "street", prefix=prefix, incident_seconds=0.01)
     store.load(0)
-    store.apply([Advance(KEY, 0, state(1), (incident(at=1),))])
+    store.apply([Step(0, 1, 0, {KEY: state(1)}, (incident(at=1),))])
     written = time.time()
     while time.time() <= written + 0.01:
         threading.Event().wait(0.005)
-    store.apply([Advance(KEY, 1, state(2), (incident(at=2),))])
+    store.apply([Step(0, 2, 0, {KEY: state(2)}, (incident(at=2),))])
     assert [i.first_index for i in store.incidents()] == [2]
     store.close()
 
@@ -126,7 +126,7 @@ def test_a_paused_worker_cannot_write_over_its_successor(redis_url: str, prefix:
     paused.process(log.take()[:1])
     told = successor.process(log.take())
     assert len(told) == 1
-    with pytest.raises(Transient, match="Redis holds version 2, not 1"):
+    with pytest.raises(Transient, match="Redis has 2 steps of partition 0, not 1"):
         paused.process(log.take(1))
     paused.close()
     successor.close()
@@ -150,7 +150,7 @@ def test_a_redis_that_lost_its_last_second_is_fed_again(own_redis: Redis) -> Non
     _copy(before, own_redis.folder / "appendonlydir")
     own_redis.start()
     log.add(prediction(NOW + 1.5, 0.9, session=LIVE))
-    with pytest.raises(Transient, match="Redis holds version 1, not 2"):
+    with pytest.raises(Transient, match="Redis has 1 steps of partition 0, not 2"):
         stage.process(log.take(3))
     stage.forget({log.partition})
     assert stage.process(log.take()) == told

@@ -9,13 +9,14 @@ from pathlib import Path
 import pytest
 
 from alerting.incidents import Incident, SessionState
-from alerting.store import Advance, Conflict, Key, Store, Stored
+from alerting.store import Conflict, Key, Loaded, Step, Store
 from alerting.store_redis import RedisStore
 from alerting.store_sqlite import SqliteStore
 from shared.messages import FrameReference
 from tests.support.predictions import LIVE, seconds
 
-KEY = Key(0, "gate-3", LIVE)
+KEY = Key("gate-3", LIVE)
+OTHER = Key("gate-4", LIVE)
 
 
 @pytest.fixture(params=["memory", "file", pytest.param("redis", marks=pytest.mark.redis)])
@@ -61,58 +62,63 @@ def incident(
     )  # fmt: skip
 
 
-def test_a_session_never_seen_has_version_zero(store: Store) -> None:
-    assert store.find(KEY) == Stored()
-    loaded = store.load(0)
-    assert (loaded.sessions, loaded.outbox) == ({}, ())
+def test_what_was_never_there(store: Store) -> None:
+    assert store.find(0, KEY) == SessionState()
+    assert store.load(0) == Loaded()
 
 
-def test_state_incidents_and_events_are_there_after_a_restart(
+def test_state_clock_incidents_and_events_are_there_after_a_restart(
     open_store: Callable[[], Store],
 ) -> None:
     first = open_store()
     first.load(0)
-    first.apply([Advance(KEY, 0, state(5), (incident(),), ('{"a":1}', '{"b":2}'))])
-    first.apply([Advance(KEY, 1, state(9))])
+    first.apply([Step(0, 1, 70, {KEY: state(5)}, (incident(),), ('{"a":1}', '{"b":2}'))])
+    first.apply([Step(0, 2, 80, {KEY: state(9)})])
     second = open_store()
     loaded = second.load(0)
-    assert loaded.sessions == {KEY: Stored(state(9), 2)}
+    assert loaded.sessions == {KEY: state(9)}
     assert loaded.outbox == ('{"a":1}', '{"b":2}')
-    assert second.find(KEY) == Stored(state(9), 2)
+    assert loaded.clock == 80
+    assert second.find(0, KEY) == state(9)
     assert second.incidents() == [incident()]
+    second.apply([Step(0, loaded.steps + 1, 90, {KEY: state(10)})])
+    assert second.find(0, KEY) == state(10)
 
 
-def test_only_the_version_it_was_made_from_is_replaced(store: Store) -> None:
+def test_a_step_applies_on_top_of_the_steps_that_its_writer_knows(store: Store) -> None:
     store.load(0)
-    store.apply([Advance(KEY, 0, state(5))])
-    for stale in (0, 2):
-        with pytest.raises(Conflict, match="gate-3"):
-            store.apply([Advance(KEY, stale, state(8), (incident(),), ("{}",))])
-    assert store.find(KEY) == Stored(state(5), 1)
-    assert store.load(0).outbox == ()
+    store.apply([Step(0, 1, 5, {KEY: state(5)})])
+    for number in (1, 3):
+        with pytest.raises(Conflict, match="partition 0") as caught:
+            store.apply([Step(0, number, 8, {KEY: state(8)}, (incident(),), ("{}",))])
+        assert caught.value.partition == 0
+    assert store.find(0, KEY) == state(5)
+    assert store.load(0) == Loaded({KEY: state(5)}, (), 5, 1)
     assert store.incidents() == []
 
 
-def test_several_steps_of_several_sessions_at_once(store: Store) -> None:
+def test_several_sessions_in_one_step_and_steps_of_several_partitions(store: Store) -> None:
     store.load(0)
-    other = Key(0, "gate-4", LIVE)
-    store.apply([Advance(KEY, 0, state(1)), Advance(other, 0, state(2)), Advance(KEY, 1, state(3))])
-    assert store.load(0).sessions == {KEY: Stored(state(3), 2), other: Stored(state(2), 1)}
+    store.load(1)
+    far = Key("lobby", LIVE)
+    store.apply([Step(0, 1, 7, {KEY: state(1), OTHER: state(2)}), Step(1, 1, 9, {far: state(3)})])
+    assert store.load(0) == Loaded({KEY: state(1), OTHER: state(2)}, (), 7, 1)
+    assert store.load(1) == Loaded({far: state(3)}, (), 9, 1)
     store.apply([])
 
 
 def test_a_finished_session_is_not_loaded_but_known_and_may_go_on(store: Store) -> None:
     store.load(0)
-    store.apply([Advance(KEY, 0, state(5, finished=True))])
-    assert store.load(0).sessions == {}
-    assert store.find(KEY) == Stored(state(5, finished=True), 1)
-    store.apply([Advance(KEY, 1, state(6))])
-    assert store.load(0).sessions == {KEY: Stored(state(6), 2)}
+    store.apply([Step(0, 1, 0, {KEY: state(5, finished=True), OTHER: state(4)})])
+    assert store.load(0).sessions == {OTHER: state(4)}
+    assert store.find(0, KEY) == state(5, finished=True)
+    store.apply([Step(0, 2, 0, {KEY: state(6)})])
+    assert store.load(0).sessions == {KEY: state(6), OTHER: state(4)}
 
 
 def test_partitions_are_apart(store: Store) -> None:
     store.load(0)
-    store.apply([Advance(Key(1, "lobby", LIVE), 0, state(5), (), ("{}",))])
+    store.apply([Step(1, 1, 0, {Key("lobby", LIVE): state(5)}, (), ("{}",))])
     assert store.load(0).outbox == ()
     assert store.load(1).outbox == ("{}",)
     assert [key.camera_id for key in store.load(1).sessions] == ["lobby"]
@@ -120,7 +126,7 @@ def test_partitions_are_apart(store: Store) -> None:
 
 def test_delivered_events_leave_the_outbox_and_the_rest_keeps_its_order(store: Store) -> None:
     store.load(0)
-    store.apply([Advance(KEY, 0, state(5), (), ("a", "b", "c", "d"))])
+    store.apply([Step(0, 1, 0, {KEY: state(5)}, (), ("a", "b", "c", "d"))])
     store.delivered(0, ["c", "a", "never there"])
     assert store.load(0).outbox == ("b", "d")
     store.delivered(0, ["a"])
@@ -134,9 +140,9 @@ def test_incidents_by_camera_label_time_and_whether_open(store: Store) -> None:
     early = incident(at=10, closed=True)
     running = incident("lobby", at=20)
     late = incident(label="explosion", at=30, closed=True)
-    store.apply([Advance(KEY, 0, state(1), (incident(at=10),))])
-    store.apply([Advance(Key(1, "lobby", LIVE), 0, state(1), (running,))])
-    store.apply([Advance(KEY, 1, state(2), (early, late))])
+    store.apply([Step(0, 1, 0, {KEY: state(1)}, (incident(at=10),))])
+    store.apply([Step(1, 1, 0, {Key("lobby", LIVE): state(1)}, (running,))])
+    store.apply([Step(0, 2, 0, {KEY: state(2)}, (early, late))])
     assert store.incidents() == [late, running, early], "newest first, each as it is now"
     assert store.incidents(camera_id="gate-3") == [late, early]
     assert store.incidents(label="explosion") == [late]

@@ -7,11 +7,12 @@ from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
-from alerting.incidents import Incident, Rules, SessionState, Transition, advance, finish
+from alerting import incidents
+from alerting.incidents import Incident, Rules, SessionState, Transition, advance
 from alerting.settings import AlertingSettings
 from shared.errors import InvalidSettings
 from shared.messages import NANOSECONDS, FrameReference
-from tests.support.predictions import description, prediction, seconds
+from tests.support.predictions import description, end, prediction, seconds
 
 RULES = Rules.of(description(), AlertingSettings())
 HIGH, MIDDLE, LOW = 0.875, 0.625, 0.25
@@ -92,13 +93,14 @@ def test_normal_never_opens_and_labels_go_their_own_ways() -> None:
 
 def test_an_end_that_is_read_again_after_the_session_went_on_changes_nothing() -> None:
     state, _ = run([(1, HIGH), (2, HIGH)])
-    ended, moved = finish(state, seconds(2.1), "end")
+    over = end(2.1)
+    ended, moved = incidents.end(state, over)
     assert [t.incident.reason for t in moved] == ["end"]
-    assert finish(ended, seconds(2.1), "end") == (ended, [])
+    assert incidents.end(ended, over) == (ended, [])
     message = prediction(3, HIGH)
     resumed, _ = advance(ended, message, message.ended_at, RULES)
     assert not resumed.finished
-    assert finish(resumed, seconds(2.1), "end") == (resumed, [])
+    assert incidents.end(resumed, over) == (resumed, [])
 
 
 def test_settings_go_before_the_bundle_and_a_labels_own_before_all() -> None:
