@@ -126,13 +126,14 @@ class Worker:
             self._caution.survived()
 
     def _turn(self) -> None:
+        # First, so that what is on its way is looked after even while nothing else succeeds.
+        self._settle(keep=self._settings.in_flight)
+        self._commit()
         hold = 1 if self._caution.active else 2
         came = len(self._inbound) < hold and self._fill(wait=not self._inbound)
         if came and len(self._inbound) < hold:
             return  # the next batch is filled, and its decoding begun, before this one's turn
         self._process(self._inbound.take())
-        self._settle(keep=self._settings.in_flight)
-        self._commit()
         self._measure()
         if not self._outbound:
             self._patience.recovered()

@@ -75,7 +75,6 @@ def test_what_was_not_acknowledged_over_a_stalled_link_is_sent_again(world: Link
     world.feed(range(20))
     with world.worker(world.linked, delivery_timeout_seconds=1) as life:
         world.outputs(20)
-        until(lambda: not life.worker._caution._noted)  # nor does it wait to take its notes away
         world.link.throttle(2_000)  # bytes a second, so that it stalls in the middle
         world.feed(range(20, 60))
         until(lambda: len(life.worker._outbound) > 0)

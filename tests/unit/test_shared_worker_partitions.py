@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import pytest
 
@@ -91,6 +91,30 @@ def test_a_loss_during_the_computation_is_forgotten_after_it() -> None:
         bus.wait_for_sends(1)
     assert stage.forgotten == [frozenset({A})]
     assert bus.scripted.commits == []
+
+
+def test_what_is_on_its_way_is_looked_after_while_nothing_else_succeeds(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """No coordinator, so notes cannot be taken away; a delivery fails meanwhile."""
+    monkeypatch.setattr("shared.patience._FIRST", 0.001)
+    bus = ScriptedBus(([record(0)], ()), at_once=False)
+    away = threading.Event()
+
+    def note(notes: Mapping[Partition, str]) -> None:
+        if "" in notes.values():
+            away.set()
+            raise Transient("no coordinator")
+
+    monkeypatch.setattr(bus.scripted, "note", note)
+    with running(bus, WindowStage(OUT, width=1)):
+        (first,) = bus.wait_for_sends(1)
+        assert away.wait(10)
+        first.settle(Transient("not acknowledged"))
+        _, second = bus.wait_for_sends(2)
+        assert second.output == first.output
+        second.settle()
+        bus.wait_for_commit({A: 1})
 
 
 def test_a_jump_forgets_first_and_is_counted() -> None:
