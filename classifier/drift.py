@@ -48,9 +48,9 @@ class Drift:
         """(N, D) windows summed up, to (N,) distances."""
         centred = vectors - self.mean
         along = centred @ self.axes.T  # (N, K)
-        inside = along * along
-        outside = np.einsum("nd,nd->n", centred, centred) - inside.sum(1)
-        total = (inside / self.variances).sum(1) + np.maximum(outside, 0) / self.rest
+        # What is left, not the difference of two sums of squares: that loses all digits in float32.
+        across = centred - along @ self.axes
+        total = (along * along / self.variances).sum(1) + (across * across).sum(1) / self.rest
         return cast(Numbers, np.sqrt(total / vectors.shape[1]))
 
     def relative(self, vectors: Numbers) -> Numbers:

@@ -28,8 +28,7 @@ def cloud(rows: int, features: int, seed: int) -> Numbers:
     return (3 + mixed + 0.3 * random.normal(size=(rows, features))).astype(np.float32)
 
 
-# Of hardly more rows than features no covariance can be inverted in float32.
-@given(rows=st.integers(60, 120), features=st.integers(3, 16), seed=st.integers(0, 99))
+@given(rows=st.integers(20, 60), features=st.integers(3, 16), seed=st.integers(0, 99))
 def test_with_all_axes_it_is_the_mahalanobis_distance(rows: int, features: int, seed: int) -> None:
     vectors = cloud(rows, features, seed)
     found = drift.describe(vectors, axes=features - 1)
