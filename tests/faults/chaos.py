@@ -27,6 +27,7 @@ from shared.messages import NANOSECONDS, Prediction, Session
 from tests.faults.checker import Rules, read_logs
 from tests.faults.city import FPS, City
 from tests.faults.plan import TARGETS, Fault, plan
+from tests.faults.stand import WORKERS
 from tests.faults.verdict import Recovery, Verdict, alone, judge
 from tests.support.broker import CannotStart
 
@@ -47,7 +48,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     folder = Path(tempfile.mkdtemp(prefix="citywatch-chaos-"))
     city = City(
         folder, options.seed, replicas=options.replicas, cameras=options.cameras,
-        broken=options.broken,
+        broken=set(options.targets) & set(WORKERS) if options.broken else (),
     )  # fmt: skip
     try:
         verdict, struck = _run(city, faults)
@@ -262,8 +263,8 @@ examples     python -m tests.faults.chaos --kills 10                 about two m
     actions = ("KILL", "TERM", "STOP", "ROLL BACK")
     parser.add_argument("--actions", nargs="+", choices=actions, default=actions, metavar="ACTION",
                         help="what is done: KILL TERM STOP 'ROLL BACK' (all)")  # fmt: skip
-    parser.add_argument("--broken", action="store_true", help="run workers that commit before "
-                        "their outputs are durable: the checker must find losses")  # fmt: skip
+    parser.add_argument("--broken", action="store_true", help="let the workers among the "
+                        "targets commit too early: the checker must find losses")  # fmt: skip
     parser.add_argument("--keep", action="store_true", help="keep logs and state in any case")
     return parser
 

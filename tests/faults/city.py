@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import shutil
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from random import Random
@@ -34,7 +34,7 @@ class City(Stand):
     """Everything that runs, and what is done to it."""
 
     def __init__(
-        self, folder: Path, seed: int, *, replicas: int, cameras: int, broken: bool = False
+        self, folder: Path, seed: int, *, replicas: int, cameras: int, broken: Collection[str] = ()
     ) -> None:
         self._random = Random(seed)
         self.cameras = _cameras(folder, seed, cameras)
@@ -48,8 +48,6 @@ class City(Stand):
             "CITYWATCH_FEATURIZER_MAX_FRAME_AGE_SECONDS": "inf",  # nothing is shed
             "CITYWATCH_FEATURIZER_THREADS": "1",
         }
-        if broken:  # what is committed too early stays unsent for longer, so that it shows
-            settings["CITYWATCH_KAFKA_LINGER_MS"] = "4000"  # longer than what is pinned anyway
         super().__init__(folder, bundle, PREFIX, settings)
         self._replicas = replicas
         self._broken = broken
@@ -58,8 +56,7 @@ class City(Stand):
     def start(self) -> None:
         """Servers, services, cameras."""
         super().start()
-        wrapper = ["tests.faults.broken"] if self._broken else []
-        self.run(dict.fromkeys(SERVICES, self._replicas), wrapper)
+        self.run(dict.fromkeys(SERVICES, self._replicas), self._broken)
         self.send(Output(self.topics.cameras, c.id, c.to_json()) for c in self.cameras)
 
     # --- what goes wrong --------------------------------------------------------------------------

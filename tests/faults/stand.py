@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 import urllib.request
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping
 from pathlib import Path
 
 from kafka import KafkaAdminClient, TopicPartition
@@ -25,6 +25,7 @@ from tests.support.replicas import Replicas
 _SEND_SECONDS = 30.0
 _ANSWER_SECONDS = 5.0
 WORKERS = ("featurizer", "classifier", "alerting")
+_HELD_BACK_MS = 12_000
 
 
 class Stand:
@@ -60,10 +61,11 @@ class Stand:
         _patiently(lambda: self.bus.ensure_topics(self.topics.specs(self.lane)))
 
     def run(
-        self, replicas: Mapping[str, int], wrapper: Sequence[str] = (), *, measured: bool = False
+        self, replicas: Mapping[str, int], broken: Collection[str] = (), *, measured: bool = False
     ) -> None:
-        """Start so many processes of each service; `wrapper` is what runs the three workers.
+        """Start so many processes of each service; `broken` workers commit before they send.
 
+        Those hold their outputs back, so that there is always something for them to lose.
         `measured`: each opens a port, so that `metrics` can ask it.
         """
         for service in SERVICES:
@@ -74,7 +76,10 @@ class Stand:
                     options += ["--set", f"service.port={port}"]
                 if service in WORKERS:
                     options += ["--set", f"{service}.bundle={self.bundle.folder}"]
-                before = wrapper if service in WORKERS else ()
+                before = []
+                if service in broken:
+                    before = ["tests.faults.broken"]
+                    options += ["--set", f"kafka.linger_ms={_HELD_BACK_MS}"]
                 self.services.add(service, number, [*before, service, *options])
 
     @property
