@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from contextlib import suppress
 from pathlib import Path
 
 _TICK = os.sysconf("SC_CLK_TCK")
@@ -20,8 +21,15 @@ def captures(ingest: int) -> list[int]:
 
 
 def family_seconds(pid: int) -> float:
-    """Processor time of a process, and of all that descend from it."""
-    return cpu_seconds(pid) + sum(map(family_seconds, children(pid)))
+    """Processor time of a process, and of all that descend from it.
+
+    A child that ends meanwhile counts with its parent, once that has waited for it.
+    """
+    total = cpu_seconds(pid)
+    for child in children(pid):
+        with suppress(OSError):
+            total += family_seconds(child)
+    return total
 
 
 def children(pid: int) -> list[int]:

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import numpy as np
 import numpy.typing as npt
 
-from alerting.incidents import Rules, SessionState, advance, finish
+from alerting.incidents import Rules, SessionState, advance
 from shared.messages import NANOSECONDS, FrameReference, Prediction
 from training.events import Alarm
 
@@ -43,6 +43,4 @@ def alarms(
                 opened[transition.incident.id] = transition.at / NANOSECONDS
         for incident in state.open:
             peaks[incident.id] = (incident.label, incident.peak_score)
-    if state.seen_at:
-        finish(state, state.seen_at, "end")
     return [Alarm(peaks[name][0], at, peaks[name][1]) for name, at in opened.items()]
