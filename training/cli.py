@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import json
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 from rich.console import Console
@@ -146,7 +146,7 @@ def evaluate(
             f"The bundle has learnt from {learnt} of these clips: the numbers say how well it "
             "remembers, not how well it recognises."
         )
-    _print_clip(metrics)
+    _print_metrics(metrics)
     Console().print(f"{out / 'metrics.json'}, {out / 'report.html'}")
 
 
@@ -253,11 +253,25 @@ def quantize(
     )
 
 
-def _print_clip(metrics: dict[str, object]) -> None:
-    intervals = metrics["intervals"]
-    assert isinstance(intervals, dict)
-    for name, value in intervals.items():
-        Console().print(f"{name:<24}{value}", highlight=False, markup=False)
+def _print_metrics(metrics: Mapping[str, Any]) -> None:
+    lines = dict(metrics["intervals"])
+    if metrics["motion"]:
+        lines["motion alone, auc"] = f"{metrics['motion']['auc']:.3f}"
+    event = metrics["event"]
+    if event and event["camera_hours"]:
+        lines["event.recall"] = (
+            f"{event['hits']} of {event['events']}, {event['right_label']} by their own label, at "
+            f"{event['false_alarms_per_hour']:.1f} false alarms per camera-hour"
+        )
+        lines["event.recall_at_rate"] = (
+            f"{event['recall_at_rate']['1']:.3f} at 1 false alarm per camera-hour; one is "
+            f"{event['rate_step_per_hour']:.1f} per camera-hour here"
+        )
+        delay = [event["delay"][name] for name in ("median_seconds", "p90_seconds")]
+        said = ["missed" if value is None else f"{value:.1f} s" for value in delay]
+        lines["event.delay"] = f"median {said[0]}, 90th percentile {said[1]}"
+    for name, value in lines.items():
+        Console().print(f"{name:<24}{value}", highlight=False, markup=False, soft_wrap=True)
 
 
 def main(argv: Sequence[str] | None = None) -> int:

@@ -35,11 +35,16 @@ class Footage(_Part):
 
 
 class Drawn(_Part):
-    """Drawn scenes, generated from seeds."""
+    """Drawn scenes, generated from seeds.
+
+    With `labels`, only the scenes of these labels among those of `clips` successive seeds.
+    """
 
     clips: int = Field(ge=0)
     seconds: float = Field(10.0, ge=4)
     first_seed: int = Field(0, ge=0)
+    labels: tuple[str, ...] = ()
+    head_only: bool = Field(False, description="the backbone does not learn from them")
 
 
 class TeacherWeights(_Part):
@@ -57,9 +62,6 @@ class Experiment(_Part):
     folds: int = Field(5, ge=2, description="for thresholds and validation, by group")
     validation: float = Field(
         0.0, ge=0, le=0.5, description="share of the clips, in whole groups, that choose the epoch"
-    )
-    real_weight: float = Field(
-        1.0, gt=0, description="of a filmed clip beside a drawn one of the same label"
     )
     apart: tuple[str, ...] = Field(
         (), description="groups of another look: real numbers are also given without them"

@@ -1,8 +1,9 @@
 """Training of the temporal network on windows of cached vectors.
 
-Adam with decoupled weight decay, cross-entropy weighted so that every label counts alike and every
-clip of a label alike, inputs standardised with the training windows' statistics, gradients
-clipped. With validation windows the epoch of least validation loss is kept (EVALUATION 6).
+Adam with decoupled weight decay, cross-entropy weighted so that within each origin of the footage
+every label counts alike, and every clip of a label alike, inputs standardised with the training
+windows' statistics, gradients clipped. With validation windows the epoch of least validation loss
+is kept (EVALUATION 6).
 
 The variant `pooled` is the mean of two heads in one network: `1 - share` of the linear head on
 statistics (`training/pooled.py`), made as sure as held-out groups allow, and `share` of the LSTMs,
@@ -63,21 +64,19 @@ def window_weights(
     targets: npt.NDArray[np.intp],
     clips: npt.NDArray[np.intp],
     labels: int,
-    importance: npt.NDArray[np.float32] | None = None,
+    origins: npt.NDArray[np.intp] | None = None,
 ) -> npt.NDArray[np.float32]:
     """(W,) weights with mean 1: labels alike, and within a label its clips alike.
 
-    Or, with `importance` (W,), a label's clips as they are important.
+    With `origins` (W,) of the footage, that holds within each origin: a label whose clips are of
+    two origins weighs twice as much as one of a single origin, and neither origin outweighs.
     """
+    cells = targets if origins is None else targets + labels * origins
     weights = np.zeros(len(targets), np.float32)
-    for label in range(labels):
-        rows = np.flatnonzero(targets == label)
-        if not rows.size:
-            continue
+    for cell in np.unique(cells):
+        rows = np.flatnonzero(cells == cell)
         _, inverse, counts = np.unique(clips[rows], return_inverse=True, return_counts=True)
         weights[rows] = 1.0 / counts[inverse]
-        if importance is not None:
-            weights[rows] *= importance[rows]
         weights[rows] /= weights[rows].sum()
     return weights * np.float32(len(targets) / weights.sum())
 
@@ -110,12 +109,12 @@ def fit(
     validation: Validation | None = None,
     on_epoch: Callable[[dict[str, Any]], None] | None = None,
     groups: npt.NDArray[np.intp] | None = None,
-    importance: npt.NDArray[np.float32] | None = None,
+    origins: npt.NDArray[np.intp] | None = None,
 ) -> nn.Module:
     """Train one network; (W, T, D) vectors, (W,) targets in 0..labels-1, (W,) clips they are of.
 
     `groups` (W,) are the clips' groups, each clip its own if absent; the variant `pooled` asks.
-    `importance` (W,) weighs the clips of a label against each other.
+    `origins` (W,) say which footage weighs alike (`window_weights`).
     An epoch sees at most `per_clip` windows of each label of each clip, drawn anew: neighbouring
     windows share most of their steps, so that seeing all of them costs much and teaches little.
     """
@@ -133,7 +132,7 @@ def fit(
         _silence_branch(part)
         part.to(device)
     y = torch.from_numpy(targets.astype(np.int64))
-    worth = np.ones(len(x), np.float32) if importance is None else importance
+    origins = np.zeros(len(x), np.intp) if origins is None else origins
     optimiser = torch.optim.AdamW(
         (p for p in learner.parameters() if p.requires_grad),
         lr=recipe.rate,
@@ -151,7 +150,7 @@ def fit(
         chosen = drawn_rows(targets, clips, recipe.per_clip, random)
         w = torch.zeros(len(x))
         w[chosen] = torch.from_numpy(
-            window_weights(targets[chosen], clips[chosen], labels, worth[chosen])
+            window_weights(targets[chosen], clips[chosen], labels, origins[chosen])
         )
         for rows in torch.split(torch.from_numpy(chosen), recipe.batch):
             logits = learner(x[rows].float().to(device))[0]
@@ -176,7 +175,7 @@ def fit(
     if best_state is not None:
         network.load_state_dict(best_state)
     if isinstance(network, ResidualAttentionLSTM) and network.pooled is not None:
-        weights = _clip_weights(targets, clips, worth, labels, recipe.per_clip, random)
+        weights = _clip_weights(targets, clips, origins, labels, recipe.per_clip, random)
         _join_branch(network, vectors, targets, weights, clips if groups is None else groups,
                      recipe, seed, validation)  # fmt: skip
     return network.cpu().eval()
@@ -233,7 +232,7 @@ def _silence_branch(network: nn.Module) -> None:
 def _clip_weights(
     targets: npt.NDArray[np.intp],
     clips: npt.NDArray[np.intp],
-    worth: npt.NDArray[np.float32],
+    origins: npt.NDArray[np.intp],
     labels: int,
     per_clip: int,
     random: np.random.Generator,
@@ -241,7 +240,7 @@ def _clip_weights(
     """(W,) weights that sum to the number of clips, 0 but for `per_clip` windows of each."""
     rows = drawn_rows(targets, clips, per_clip, random)
     weights = np.zeros(len(targets), np.float32)
-    weights[rows] = window_weights(targets[rows], clips[rows], labels, worth[rows])
+    weights[rows] = window_weights(targets[rows], clips[rows], labels, origins[rows])
     return weights * np.float32(len(np.unique(clips)) / weights.sum())
 
 

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from shared.errors import InvalidInput
 from training import drawn, manifest
-from training.experiment import Experiment, Footage
+from training.experiment import Drawn, Experiment, Footage
 from training.manifest import Clip
 
 COPIES = ("shake", "flicker", "rain", "pan")
@@ -19,12 +19,26 @@ VIDEOS = frozenset({".avi", ".mp4", ".mkv", ".mov", ".mpg", ".webm"})
 def gather(experiment: Experiment) -> list[Clip]:
     """All clips, in a fixed order. Raises InvalidInput for absent paths and unknown labels."""
     clips = [clip for footage in experiment.footage for clip in of(footage)]
-    for table in experiment.drawn:
-        clips += drawn.scenes(table.clips, table.first_seed, table.seconds)
+    clips += [clip for table in experiment.drawn for clip in scenes(table)]
     if not clips:
         raise InvalidInput("the experiment names no clips: [[footage]] or [[drawn]]")
     manifest.refuse_unknown(clips, experiment.label_names)
     return clips
+
+
+def for_backbone(experiment: Experiment) -> list[Clip]:
+    """Those clips, all plain, that the backbone learns from as well."""
+    clips = [clip for footage in experiment.footage for clip in of(footage)]
+    clips = [clip for clip in clips if clip.disturbance == "plain"]
+    return clips + [c for table in experiment.drawn if not table.head_only for c in scenes(table)]
+
+
+def scenes(table: Drawn) -> list[Clip]:
+    """The drawn clips of one table of the experiment. Raises InvalidInput for unknown labels."""
+    if unknown := set(table.labels) - set(drawn.CYCLE):
+        raise InvalidInput(f"[[drawn]] labels: nothing draws {', '.join(sorted(unknown))}")
+    found = drawn.scenes(table.clips, table.first_seed, table.seconds)
+    return [clip for clip in found if not table.labels or clip.label in table.labels]
 
 
 def of(footage: Footage) -> list[Clip]:

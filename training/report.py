@@ -129,6 +129,12 @@ def _page(scored: Scored, metrics: Mapping[str, Any], paths: Sequence[Path]) -> 
             f"<p class=note>{filled} clips are shorter than a window and were filled at their "
             "start with their first vector.</p>"
         )
+    if metrics.get("motion"):
+        parts.append(
+            f"<p class=note>Six numbers of motion energy and no network reach an AUC of "
+            f"{metrics['motion']['auc']:.3f} on these clips, held out by group: where that is "
+            "much, the clips are too easy.</p>"
+        )
     for title, key in (("Frames", "frame"), ("Events", "event"), ("Cost", "cost")):
         if metrics.get(key):
             parts.append(f"<h2>{title}</h2>")

@@ -13,6 +13,7 @@ from shared.bundle import Bundle
 from shared.errors import InvalidInput
 from training import manifest
 from training import report as pages
+from training.baseline import motion
 from training.compare import compare as compared
 from training.cost import cost
 from training.evaluate import measure
@@ -39,6 +40,7 @@ def evaluate(
     extract = open_extractor(opened, FeaturizerSettings())
     scored = score(opened, clips, extract, cache)
     metrics = measure(scored, positive)
+    metrics["motion"] = motion(scored, positive)
     if normal:
         metrics["quiet"] = quiet(opened, normal, extract, cache)
     metrics["cost"] = cost(opened, extract)

@@ -30,7 +30,7 @@ from training.experiment import Experiment
 from training.export import export
 from training.features import Cache
 from training.fit import Probabilities, fit, predict, window_weights
-from training.footage import gather
+from training.footage import for_backbone, gather
 from training.held_out import numbers, truth_of
 from training.manifest import Clip
 from training.recordings import Recordings
@@ -69,7 +69,7 @@ def learnable(
     """Clips, their features and windows, with the backbone that made them and its report."""
     clips = gather(experiment)
     console.print(f"{len(clips)} clips in {len({clip.group for clip in clips})} groups")
-    plain = [clip for clip in clips if clip.disturbance == "plain"]
+    plain = for_backbone(experiment)
     backbone, report = backbone_of(experiment, plain, folder, cache, console)
     holder = _holder(experiment, backbone, folder / "backbone")
     extract = open_extractor(holder, FeaturizerSettings())
@@ -144,19 +144,20 @@ def _fit(experiment: Experiment, learnt: Learnt, clips: npt.NDArray[np.intp]) ->
         groups = [learnt.clips[i].group for i in clips]
         inner = hold_out(names, groups, experiment.validation, experiment.seed)
         windows, shown = _shown(learnt, clips[inner.test])
-        weights = window_weights(shown, windows.clip, labels)
+        weights = window_weights(shown, windows.clip, labels, _origins(learnt, windows))
         validation = (windows.vectors(learnt.tracks), shown, weights)
         clips = clips[inner.train]
     windows, shown = _shown(learnt, clips)
     vectors = windows.vectors(learnt.tracks)
-    recipe, seed = experiment.head, experiment.seed
-    own = learnt.groups[windows.clip]
-    real = np.array([not clip.drawn for clip in learnt.clips])[windows.clip]
-    worth = np.where(real, experiment.real_weight, 1.0).astype(np.float32)
     return fit(
-        vectors, shown, windows.clip, labels, recipe, seed, validation,
-        groups=own, importance=worth,
+        vectors, shown, windows.clip, labels, experiment.head, experiment.seed, validation,
+        groups=learnt.groups[windows.clip], origins=_origins(learnt, windows),
     )  # fmt: skip
+
+
+def _origins(learnt: Learnt, windows: Windows) -> npt.NDArray[np.intp]:
+    """(W,) 1 for filmed windows, 0 for drawn ones."""
+    return np.array([not clip.drawn for clip in learnt.clips], np.intp)[windows.clip]
 
 
 def _shown(learnt: Learnt, clips: npt.NDArray[np.intp]) -> tuple[Windows, npt.NDArray[np.intp]]:

@@ -137,8 +137,12 @@ def test_a_second_run_goes_on_from_what_is_kept(place: Path) -> None:
     assert {p: p.stat().st_mtime_ns for p in kept} == kept
 
 
-def test_evaluate_writes_metrics_and_a_page_that_needs_nothing(place: Path) -> None:
+def test_evaluate_writes_metrics_and_a_page_that_needs_nothing(
+    place: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     assert _evaluate(place, place / "scenes", "--positive", "fighting") == 0
+    said = capsys.readouterr().out
+    assert "at 1 false alarm per camera-hour" in said and "event.delay" in said
     metrics = json.loads((place / "report" / "metrics.json").read_text())
     for name in ("accuracy", "balanced_accuracy", "auc"):
         assert 0 <= metrics["clip"][name] <= 1
@@ -151,6 +155,7 @@ def test_evaluate_writes_metrics_and_a_page_that_needs_nothing(place: Path) -> N
     assert 0 <= rates["0.1"] <= rates["1"] <= rates["10"] <= 1
     assert metrics["event"]["rate_step_per_hour"] > 10  # so that all three say: none
     assert metrics["frame"]["videos"] == 12
+    assert 0 <= metrics["motion"]["auc"] <= 1 and metrics["motion"]["folds"] == 4
     page = (place / "report" / "report.html").read_text()
     assert metrics["data"]["learnt_from"] == 12  # and that is said
     assert "has learnt from 12 of these clips" in page

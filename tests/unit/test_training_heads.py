@@ -160,11 +160,14 @@ def test_weights_make_labels_alike_and_clips_within_a_label() -> None:
     assert weights[:3].sum() == pytest.approx(weights[3])
 
 
-def test_an_important_clip_weighs_more_and_its_label_as_before() -> None:
-    targets, clips = np.array([0, 0, 0, 1, 1], np.intp), np.array([7, 7, 8, 9, 9], np.intp)
-    weights = window_weights(targets, clips, 2, np.array([3, 3, 1, 1, 1], np.float32))
-    assert weights[:2].sum() == pytest.approx(3 * weights[2])
-    assert weights[:3].sum() == pytest.approx(weights[3:].sum())
+def test_many_filmed_clips_of_a_label_do_not_outweigh_its_drawn_one() -> None:
+    targets = np.array([0, 0, 0, 0, 1, 1], np.intp)
+    clips = np.array([3, 4, 5, 6, 7, 8], np.intp)
+    filmed = np.array([1, 1, 1, 0, 1, 0], np.intp)
+    weights = window_weights(targets, clips, 2, filmed)
+    assert weights.mean() == pytest.approx(1)
+    assert weights[:3].sum() == pytest.approx(weights[3])  # of label 0: three filmed, one drawn
+    assert weights[3] == pytest.approx(weights[4]) == pytest.approx(weights[5])
 
 
 def test_an_epoch_sees_few_windows_of_a_long_clip() -> None:
