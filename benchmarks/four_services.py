@@ -13,18 +13,15 @@ import json
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from itertools import count
 from pathlib import Path
 
-import cv2
-
 from benchmarks.claim import Claim, alternate, report
 from benchmarks.many_files import copies, watch
 from benchmarks.material import arguments, bundle_of, clip, every_frame, with_int8
-from benchmarks.processes import captures, cpu_seconds, family_seconds, megabytes
-from shared.bundle import Bundle
+from benchmarks.processes import captures, family_seconds, megabytes
 from shared.bus import Record
 from shared.bus_kafka import KafkaBus
 from shared.codec import decode
@@ -38,14 +35,6 @@ _ENVIRONMENT = {
     "CITYWATCH_KAFKA_PARTITIONS": "16",
     "CITYWATCH_INGEST_DECODER_THREADS": "1",  # as `watch` has it where files are many
 }
-
-
-@dataclass(frozen=True)
-class Mark:
-    """What a process had done, and the processor seconds it had taken."""
-
-    count: int
-    cpu: float
 
 
 @dataclass
@@ -63,18 +52,18 @@ class Totals:
     first: int = sys.maxsize
     last: int = 0
     features: int = 0
-    marks: dict[str, list[Mark]] = field(default_factory=dict)
-    """Of each process, at a quarter and at three quarters of its work."""
+    cpu_seconds: dict[str, float] = field(default_factory=dict)
+    """Processor time of each process and its children, from being ready to the last prediction."""
     memory_mb: dict[str, float] = field(default_factory=dict)
     camera_mb: float = 0.0
 
     def milliseconds(self, process: str) -> float:
-        """Processor time for each frame (alerting: prediction) between the marks.
+        """Processor time for each frame (alerting: prediction).
 
-        Neither start nor end count: loading libraries takes a process longer than many frames.
+        The start of the services does not count, that of the captures does.
         """
-        first, last = self.marks[process]
-        return (last.cpu - first.cpu) / (last.count - first.count) * 1000
+        count = self.predictions if process == "alerting" else self.frames
+        return self.cpu_seconds[process] / count * 1000
 
     @property
     def fps(self) -> float:
@@ -147,11 +136,14 @@ def run(bundle: Path, lane: str, rate: float, files: Sequence[Path], folder: Pat
     with four_services(kafka, redis, bundle, folder, **_ENVIRONMENT) as there:
         _ready(there)
         pids = {name: process.pid for name, process in there.processes.items()} | {"kafka": broker}
+        before = {name: family_seconds(pid) for name, pid in pids.items()}
         added = citywatch("cameras", "import", cameras, env=there.environment)
         if added.code:
             sys.exit(added.err)
-        expected = sum(_length(file) for file in files)
-        totals = _follow(there, lane, len(files), pids, expected)
+        totals = _follow(there, lane, len(files))
+        totals.cpu_seconds = {
+            name: family_seconds(pid) - before[name] for name, pid in pids.items()
+        }
         totals.memory_mb = {name: megabytes(pid) for name, pid in pids.items()}
         there.stop()
     return totals
@@ -166,14 +158,7 @@ def _ready(there: FourServices) -> None:
         time.sleep(0.2)
 
 
-def _length(file: Path) -> int:
-    return int(cv2.VideoCapture(str(file)).get(cv2.CAP_PROP_FRAME_COUNT))
-
-
-def _follow(
-    there: FourServices, lane: str, cameras: int, pids: Mapping[str, int], expected: int
-) -> Totals:
-    stride = Bundle(there.bundle).description.classifier.stride
+def _follow(there: FourServices, lane: str, cameras: int) -> Totals:
     bus = KafkaBus(there.settings)
     topics = there.topics
     totals = Totals()
@@ -188,23 +173,11 @@ def _follow(
                 sys.exit(f"{totals.ended} of {cameras} cameras at their end in {_PATIENCE:g} s")
             for record in reader.poll(200, 1.0):
                 totals.take(record)
-            _mark(totals, pids, expected, stride)
             sizes = [megabytes(pid) for pid in captures(ingest)]
             totals.camera_mb = max([totals.camera_mb, *sizes])
     finally:
         bus.close()
     return totals
-
-
-def _mark(totals: Totals, pids: Mapping[str, int], expected: int, stride: int) -> None:
-    done = {"ingest": totals.frames, "kafka": totals.features, "featurizer": totals.features,
-            "classifier": totals.features, "alerting": totals.predictions}  # fmt: skip
-    for name, number in done.items():
-        marks = totals.marks.setdefault(name, [])
-        share = number / (expected / stride if name == "alerting" else expected)
-        if (not marks and share > 0.25) or (len(marks) == 1 and share > 0.75):
-            measure = family_seconds if name == "ingest" else cpu_seconds
-            marks.append(Mark(number, measure(pids[name])))
 
 
 if __name__ == "__main__":

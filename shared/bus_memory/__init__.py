@@ -4,6 +4,10 @@ A sender waits while a reader has `capacity` records of that partition unread. U
 uncommitted: the classifier leaves its open windows uncommitted, and would deadlock the sender.
 What all have committed is kept up to `keep_bytes` a topic (evidence), then dropped, oldest first;
 a topic that nobody reads is a ring of that size.
+
+One lock guards everything. Whoever waits is woken only by what it waits for: readers by records for
+their group, a sender by room in its partition. With dozens of threads, waking all of them for each
+record cost more than the records.
 """
 
 from __future__ import annotations
@@ -40,7 +44,8 @@ class MemoryBus:
         self.keep = dict(keep or {})
         self.closed = False
         self.woken = 0
-        self.changed = threading.Condition()  # guards everything here and in the consumers
+        self._lock = threading.RLock()
+        self.changed = threading.Condition(self._lock)  # told of everything; held for anything
         self._topics: dict[str, Topic] = {}
         self._groups: dict[str, Group] = {}
         self._failures: dict[str, int] = {}
@@ -57,7 +62,8 @@ class MemoryBus:
         self, group: str | None, topics: Sequence[str], start: Start = "committed"
     ) -> MemoryConsumer:
         with self.changed:
-            joining = Group(frozenset(topics), commits=group is not None)
+            arrived = threading.Condition(self._lock)
+            joining = Group(frozenset(topics), arrived, commits=group is not None)
             name = f"alone-{id(joining)}" if group is None else group
             state = self._groups.setdefault(name, joining)
             if state.topics != frozenset(topics):
@@ -77,7 +83,7 @@ class MemoryBus:
         """End every poll that waits now: somebody has set the event that its loop looks at."""
         with self.changed:
             self.woken += 1
-            self.changed.notify_all()
+            self._tell_all()
 
     def standing(self, topic: str, key: str, group: str | None = None) -> Standing:
         with self.changed:
@@ -113,10 +119,11 @@ class MemoryBus:
     # --- for producer and consumer; the caller holds `changed` -----------------------------------
 
     def topic(self, name: str) -> Topic:
-        with self.changed:
-            if name not in self._topics:
-                self._topics[name] = Topic([Log() for _ in range(self.partitions)])
-            return self._topics[name]
+        topic = self._topics.get(name)
+        if topic is None:
+            logs = [Log(threading.Condition(self._lock)) for _ in range(self.partitions)]
+            topic = self._topics.setdefault(name, Topic(logs))
+        return topic
 
     def log(self, partition: Partition) -> Log:
         return self.topic(partition.topic).partitions[partition.number]
@@ -138,7 +145,7 @@ class MemoryBus:
                 for group in self._readers(output.topic)
             )
 
-        if not self.changed.wait_for(room, timeout):
+        if not log.room.wait_for(room, timeout):
             raise BusFull(f"{output.topic} has {self.capacity} unread records")
         if self.closed:
             raise BusClosed("the bus is closed")
@@ -147,6 +154,8 @@ class MemoryBus:
         log.records.append(record)
         topic.bytes += size_of(record)
         self._trim(output.topic, topic)
+        for group in self._readers(output.topic):
+            group.arrived.notify_all()
         self.changed.notify_all()
 
     def _number(self, key: str | None) -> int:
@@ -183,6 +192,14 @@ class MemoryBus:
                 shares[i % len(shares)].add(partition)
         for member, share in zip(group.members, shares, strict=True):
             member.reassign(share)
+        self._tell_all()
+
+    def _tell_all(self) -> None:
+        for group in self._groups.values():
+            group.arrived.notify_all()
+        for topic in self._topics.values():
+            for log in topic.partitions:
+                log.room.notify_all()
         self.changed.notify_all()
 
     def leave(self, group: Group, member: MemoryConsumer) -> None:

@@ -86,8 +86,8 @@ class MemoryConsumer:
             if bus.failing("poll"):
                 raise Transient("made to fail")
             woken = bus.woken  # ends this wait, but not those after it: none may spin
-            bus.changed.wait_for(
-                lambda: bus.woken != woken or any(self.lag().values()), min(timeout, 1)
+            self._group.arrived.wait_for(
+                lambda: bus.woken != woken or self._behind(), min(timeout, 1)
             )
             records: list[Record] = []
             waiting = [p for p, lag in self.lag().items() if lag]
@@ -101,9 +101,14 @@ class MemoryConsumer:
                 taken = list(islice(log.records, position - log.base, position - log.base + room))
                 self.positions[partition] = position + len(taken)
                 records += taken
+                log.room.notify_all()
             if records:
                 bus.changed.notify_all()
             return records
+
+    def _behind(self) -> bool:
+        log = self._bus.log
+        return any(log(partition).end > at for partition, at in self.positions.items())
 
     def keep_alive(self) -> None:
         pass

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from collections import deque
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
@@ -14,8 +15,9 @@ if TYPE_CHECKING:
 
 @dataclass
 class Log:
-    """One partition: the records from offset `base` on."""
+    """One partition: the records from offset `base` on. `room`: a reader has taken some."""
 
+    room: threading.Condition
     base: int = 0
     records: deque[Record] = field(default_factory=deque)
 
@@ -34,9 +36,13 @@ class Topic:
 
 @dataclass
 class Group:
-    """The members that share topics; a consumer without a group is one of its own."""
+    """The members that share topics; a consumer without a group is one of its own.
+
+    `arrived`: there are new records in its topics.
+    """
 
     topics: frozenset[str]
+    arrived: threading.Condition
     commits: bool = True
     members: list[MemoryConsumer] = field(default_factory=list)
     committed: dict[Partition, int] = field(default_factory=dict)

@@ -10,7 +10,7 @@ import pytest
 from typer.testing import CliRunner, Result
 
 from alerting.incidents import Incident, SessionState
-from alerting.store import Advance, Key
+from alerting.store import Key, Step
 from alerting.store_sqlite import SqliteStore
 from citywatch.cli import app
 from shared.errors import InvalidInput
@@ -41,7 +41,7 @@ ALL = (
 def place(tmp_path: Path) -> Iterator[Path]:
     """A folder as `serve` has it, its store held open as `serve` does."""
     store = SqliteStore(str(tmp_path / "incidents.db"), "street")
-    store.apply([Advance(Key(0, "gate", LIVE), 0, SessionState(), ALL)])
+    store.apply([Step(0, 1, 0, {Key("gate", LIVE): SessionState()}, ALL)])
     folder = bundle_folder(tmp_path / "bundle")
     (tmp_path / "citywatch.toml").write_text(
         f'[alerting]\nbundle = "{folder}"\n[[cameras]]\nid = "gate"\nsource = "gate.mp4"\n'
