@@ -125,13 +125,15 @@ def steps(source: str, description: Input, variant: Variant) -> Iterator[Step]:
         decoded = decode(Record(Partition("frames", 0), 0, "clip", encode(message), (), 0))
         assert isinstance(decoded, Decoded)
         at, motion = message.captured_at, message.motion
-        if message.encoding == "unchanged":
-            assert picture is not None
-            inputs.stand(at, picture)
-            image = zero if description.kind == "difference" else last
-        else:
-            assert decoded.picture is not None
+        unchanged = message.encoding == "unchanged"
+        if not unchanged:
             picture = decoded.picture
+        assert picture is not None
+        if unchanged and description.kind != "difference":
+            image = last
+        elif unchanged and inputs.stands(at, picture, motion):
+            image = zero
+        else:
             image = inputs.take(at, picture, motion)  # type: ignore[assignment]
         if image is not None:
             last = image

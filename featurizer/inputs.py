@@ -86,6 +86,7 @@ class Inputs:
         self._distances = tuple(round(d * _MILLISECOND) for d in distances)
         self._tolerance = round(description.tolerance_ms * _MILLISECOND)
         self._reach = max(self._distances, default=0) + self._tolerance
+        self._moved_at = -self._reach  # when a cell last moved from one picture to the next
 
     def take(
         self, captured_at: int, picture: Image, motion: Motion, offset: int = 0
@@ -98,16 +99,26 @@ class Inputs:
             return self._rgb(picture, motion)
         now = grey(picture)
         image = self._difference(captured_at, now, motion)
-        self.stand(captured_at, now, offset)
+        self._note(captured_at, now, motion, offset)
         return image
 
-    def stand(self, captured_at: int, picture: Image, offset: int = 0) -> None:
-        """Note that at this time the picture still stood unchanged (difference only)."""
-        if self._description.kind == "rgb":
-            return
-        if self._past and self._past[-1].picture.shape != picture.shape[:2]:
+    def stands(self, captured_at: int, picture: Image, motion: Motion, offset: int = 0) -> bool:
+        """Whether this unchanged picture (difference only) has the input `zero_difference`.
+
+        It has unless something moved within reach of the distances: where a movement has just
+        ended, the difference to a picture before its end is what has to be seen. Then `take`.
+        """
+        if motion.energy > 0 or captured_at - self._moved_at <= self._reach:
+            return False
+        self._note(captured_at, grey(picture), motion, offset)
+        return True
+
+    def _note(self, captured_at: int, picture: Image, motion: Motion, offset: int) -> None:
+        if motion.energy > 0:
+            self._moved_at = captured_at
+        if self._past and self._past[-1].picture.shape != picture.shape:
             self._past.clear()  # the camera changed its resolution
-        self._past.append(_Past(captured_at, grey(picture), offset))
+        self._past.append(_Past(captured_at, picture, offset))
         while self._past[0].captured_at < captured_at - self._reach:
             self._past.popleft()
 

@@ -141,13 +141,14 @@ class FeaturizerStage:
             return replace(blank, missing=decoded.missing)
         if key is None or (frame.encoding == "unchanged" and key.index != frame.same_as):
             return replace(blank, missing="shed" if stream.shed else "key")
+        given = frame.captured_at, key.picture, frame.motion, key.offset
         if frame.encoding == "unchanged":
-            if self._zero is not None:  # nothing moved: repeating the last vector would repeat
-                stream.inputs.stand(frame.captured_at, key.picture, key.offset)  # the last motion
-                return replace(blank, vector=self._zero)
-            if key.step is not None:
+            if self._zero is None and key.step is not None:
                 return replace(blank, same_as=key.step)
-        image = stream.inputs.take(frame.captured_at, key.picture, frame.motion, key.offset)
+            # Of a difference: repeating the last vector would repeat the last motion.
+            if self._zero is not None and stream.inputs.stands(*given):
+                return replace(blank, vector=self._zero)
+        image = stream.inputs.take(*given)
         if image is None:
             return replace(blank, missing="history")
         key.step = step

@@ -67,17 +67,16 @@ def steps(sent: Iterable[Frame | EndOfStream], description: Input) -> Iterator[S
     for frame in sent:
         if isinstance(frame, EndOfStream):
             return
-        if frame.encoding == "unchanged":
-            if picture is None:
-                raise SourceError(
-                    f"{frame.camera_id}: an unchanged frame without a full one before it"
-                )
-            if description.kind == "difference":
-                inputs.stand(frame.captured_at, picture, frame.index)
-                last = zero
-        else:
+        unchanged = frame.encoding == "unchanged"
+        if not unchanged:
             picture = decode(frame, description)
-            last = inputs.take(frame.captured_at, picture, frame.motion, frame.index)
+        if picture is None:
+            raise SourceError(f"{frame.camera_id}: an unchanged frame without a full one before it")
+        given = frame.captured_at, picture, frame.motion, frame.index
+        if description.kind == "difference" and unchanged and inputs.stands(*given):
+            last = zero
+        elif description.kind == "difference" or not unchanged:
+            last = inputs.take(*given)
         yield Step(frame.index, frame.captured_at, last, frame.motion)
 
 

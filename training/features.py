@@ -27,7 +27,7 @@ Extract = Callable[[npt.NDArray[np.uint8]], npt.NDArray[np.float16]]
 """uint8 (N, H, W, 3) to float16 (N, D): the featurizer's extractor."""
 
 BATCH = 32
-_LAYOUT = 1
+_LAYOUT = 2
 
 
 @dataclass(frozen=True)

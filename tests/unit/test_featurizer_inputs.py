@@ -75,10 +75,34 @@ def test_an_unchanged_picture_stands_for_its_key() -> None:
     inputs = Inputs(describe())
     inputs.take(0, flat(10), STILL, 7)
     for i in range(1, 4):
-        inputs.stand(i * STEP, flat(10), 7)
+        assert inputs.stands(i * STEP, flat(10), STILL, 7)
     image = inputs.take(4 * STEP, flat(40), STILL, 11)
     assert image is not None and image[0, 0].tolist() == [30, 30, 30]
     assert inputs.oldest_needed() == 7
+
+
+def test_what_has_just_moved_still_differs_from_before() -> None:
+    """A movement ends, and the same picture comes again and again: 267 ms later nothing differs."""
+    inputs = Inputs(describe())
+    for i in range(5):
+        inputs.take(i * STEP, flat(10), STILL)
+    inputs.take(5 * STEP, flat(40), Motion(0.5))
+    seen = []
+    for i in range(6, 12):
+        if inputs.stands(i * STEP, flat(40), STILL):
+            seen.append([0, 0, 0])
+        else:
+            image = inputs.take(i * STEP, flat(40), STILL)
+            assert image is not None
+            seen.append(image[0, 0].tolist())
+    assert seen == [[0, 30, 30], [0, 0, 30], [0, 0, 30], [0, 0, 0], [0, 0, 0], [0, 0, 0]]
+
+
+def test_a_picture_that_moves_itself_does_not_stand() -> None:
+    inputs = Inputs(describe())
+    inputs.take(0, flat(10), STILL)
+    assert not inputs.stands(20 * STEP, flat(10), Motion(0.001))
+    assert inputs.stands(20 * STEP, flat(10), STILL)
 
 
 def test_oldest_needed_moves_on() -> None:
