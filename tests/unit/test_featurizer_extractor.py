@@ -51,6 +51,16 @@ def test_backends_agree_with_the_reference(
     assert cosine(expected[:-1], expected[1:]).max() < 0.9999
 
 
+def test_a_vector_does_not_depend_on_what_it_is_computed_with(tmp_path: Path) -> None:
+    """A replay cuts batches elsewhere: to the last bit."""
+    extract = extractor(write_bundle(tmp_path), "openvino")
+    images = pictures(7)
+    whole = extract(images)
+    for first in range(7):
+        np.testing.assert_array_equal(extract(images[first : first + 3]), whole[first : first + 3])
+    assert len(extract(images[:0])) == 0
+
+
 @pytest.mark.parametrize("backend", ["openvino", "torch", "reference"])
 def test_normalisation_comes_from_the_bundle(tmp_path: Path, backend: str) -> None:
     """With another mean the same network sees the same in a picture that is shifted alike."""
