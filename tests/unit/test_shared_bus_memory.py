@@ -87,6 +87,30 @@ def test_a_sender_goes_on_when_the_slow_reader_leaves() -> None:
     assert kept(bus) == [0, 1]
 
 
+def test_a_record_wakes_the_readers_of_its_topic_alone(monkeypatch: pytest.MonkeyPatch) -> None:
+    bus, woken = MemoryBus(), list[str]()
+    bus.consumer("g", ["t"])
+    bus.consumer("h", ["other"])
+    for group in ("g", "h"):
+        arrived = bus._groups[group].arrived
+        monkeypatch.setattr(arrived, "notify_all", lambda group=group: woken.append(group))
+    fill(bus, 1)
+    assert woken == ["g"]
+
+
+def test_a_reader_wakes_the_senders_to_what_it_has_read_alone(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    bus, woken = MemoryBus(partitions=2, capacity=1), list[int]()
+    reader = bus.consumer("g", ["t"])
+    fill(bus, 1)
+    for number in range(2):
+        room = bus.log(Partition("t", number)).room
+        monkeypatch.setattr(room, "notify_all", lambda number=number: woken.append(number))
+    assert len(reader.poll(10, 1)) == 1
+    assert woken == [0]
+
+
 def test_capacity_counts_each_partition_by_itself() -> None:
     bus = MemoryBus(partitions=2, capacity=3)
     bus.consumer("g", ["t"])
