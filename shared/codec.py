@@ -38,8 +38,8 @@ MAX_LABELS = 1024
 MAX_WINDOW = 4096
 _BYTES_A_PIXEL = {"raw": 3, "grey": 1}
 _BUFFER = 4096
-"""Bytes to pack into at first. A megabyte, msgpack's own choice, makes a picture of a quarter of one
-cost ten times as much."""
+"""Bytes to pack into at first. Into a megabyte, msgpack's own choice, a quarter of one takes ten
+times as long."""
 _MAX_INTEGER = (1 << 63) - 1
 
 M = TypeVar("M", bound=Message)
