@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 import uuid
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -68,7 +69,8 @@ def test_a_killed_broker_comes_back_and_nothing_is_lost(broker: Kafka, world: Wo
     deadline = time.monotonic() + 20
     while not (len(values) == 5 and member.commit({first.partition: 6})):
         assert time.monotonic() < deadline
-        values |= {record.value for record in member.poll(10, 0.5)}
+        with suppress(Transient):  # the broker's start took longer than a session: it backs off
+            values |= {record.value for record in member.poll(10, 0.5)}
         member.take_lost()  # a worker does so after every poll; until then a commit is refused
     assert values == {b"1", b"2", b"3", b"4", b"5"}
     assert [r.value for r in world.bus.read(first.partition, 0, 99)] == [
