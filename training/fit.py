@@ -14,8 +14,8 @@ from __future__ import annotations
 
 import copy
 import math
-from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -29,12 +29,15 @@ from classifier.network import ResidualAttentionLSTM, build
 from training import pooled
 from training.heads import statistics
 from training.subspace import directions, narrow, project, widen
+from training.weights import drawn_rows, window_weights
 
 Vectors = npt.NDArray[np.float16]
 Probabilities = npt.NDArray[np.float32]
 Validation = tuple[Vectors, npt.NDArray[np.intp], npt.NDArray[np.float32]]
 """Windows (W, T, D), targets (W,) and weights (W,) that choose the epoch."""
 
+_DRAWS = 4
+"""Of windows, that the branch of statistics is the mean of: it moves less with the seed."""
 _SHARES = (0.0, 0.1, 0.25, 0.5, 0.75, 1.0)
 """Of the LSTMs beside the branch of statistics, that validation chooses from."""
 
@@ -58,45 +61,7 @@ class HeadRecipe(BaseModel):
     )
     strength: float = Field(2e-3, gt=0, description="1 / penalty of the branch of statistics")
     share: float = Field(0.25, ge=0, le=1, description="of the LSTMs beside that branch")
-
-
-def window_weights(
-    targets: npt.NDArray[np.intp],
-    clips: npt.NDArray[np.intp],
-    labels: int,
-    origins: npt.NDArray[np.intp] | None = None,
-) -> npt.NDArray[np.float32]:
-    """(W,) weights with mean 1: labels alike, and within a label its clips alike.
-
-    With `origins` (W,) of the footage, that holds within each origin: a label whose clips are of
-    two origins weighs twice as much as one of a single origin, and neither origin outweighs.
-    """
-    cells = targets if origins is None else targets + labels * origins
-    weights = np.zeros(len(targets), np.float32)
-    for cell in np.unique(cells):
-        rows = np.flatnonzero(cells == cell)
-        _, inverse, counts = np.unique(clips[rows], return_inverse=True, return_counts=True)
-        weights[rows] = 1.0 / counts[inverse]
-        weights[rows] /= weights[rows].sum()
-    return weights * np.float32(len(targets) / weights.sum())
-
-
-def drawn_rows(
-    targets: npt.NDArray[np.intp],
-    clips: npt.NDArray[np.intp],
-    per_clip: int,
-    random: np.random.Generator,
-) -> npt.NDArray[np.intp]:
-    """Rows in random order, at most `per_clip` of each (clip, label)."""
-    order = random.permutation(len(targets))
-    seen: Counter[tuple[int, int]] = Counter()
-    chosen = []
-    for row in order:
-        key = int(clips[row]), int(targets[row])
-        if seen[key] < per_clip:
-            seen[key] += 1
-            chosen.append(row)
-    return np.array(chosen, np.intp)
+    real_weight: float = Field(1.0, gt=0, description="of filmed clips beside drawn ones")
 
 
 def fit(
@@ -109,12 +74,12 @@ def fit(
     validation: Validation | None = None,
     on_epoch: Callable[[dict[str, Any]], None] | None = None,
     groups: npt.NDArray[np.intp] | None = None,
-    origins: npt.NDArray[np.intp] | None = None,
+    filmed: npt.NDArray[np.bool_] | None = None,
 ) -> nn.Module:
     """Train one network; (W, T, D) vectors, (W,) targets in 0..labels-1, (W,) clips they are of.
 
     `groups` (W,) are the clips' groups, each clip its own if absent; the variant `pooled` asks.
-    `origins` (W,) say which footage weighs alike (`window_weights`).
+    `filmed` (W,) tells the origins that are weighed apart (`window_weights`).
     An epoch sees at most `per_clip` windows of each label of each clip, drawn anew: neighbouring
     windows share most of their steps, so that seeing all of them costs much and teaches little.
     """
@@ -132,7 +97,6 @@ def fit(
         _silence_branch(part)
         part.to(device)
     y = torch.from_numpy(targets.astype(np.int64))
-    origins = np.zeros(len(x), np.intp) if origins is None else origins
     optimiser = torch.optim.AdamW(
         (p for p in learner.parameters() if p.requires_grad),
         lr=recipe.rate,
@@ -144,14 +108,12 @@ def fit(
         optimiser, recipe.rate, total_steps=recipe.epochs * batches, pct_start=0.2
     )
     best, best_state, waited = math.inf, None, 0
+    weigh = partial(_weights, targets, clips, filmed, labels, recipe)
     for epoch in range(recipe.epochs):
         learner.train()
         total = 0.0
         chosen = drawn_rows(targets, clips, recipe.per_clip, random)
-        w = torch.zeros(len(x))
-        w[chosen] = torch.from_numpy(
-            window_weights(targets[chosen], clips[chosen], labels, origins[chosen])
-        )
+        w = torch.from_numpy(weigh(chosen))
         for rows in torch.split(torch.from_numpy(chosen), recipe.batch):
             logits = learner(x[rows].float().to(device))[0]
             loss = _loss(logits, y[rows].to(device), w[rows].to(device), recipe.label_smoothing)
@@ -175,8 +137,9 @@ def fit(
     if best_state is not None:
         network.load_state_dict(best_state)
     if isinstance(network, ResidualAttentionLSTM) and network.pooled is not None:
-        weights = _clip_weights(targets, clips, origins, labels, recipe.per_clip, random)
-        _join_branch(network, vectors, targets, weights, clips if groups is None else groups,
+        draws = [weigh(drawn_rows(targets, clips, recipe.per_clip, random)) for _ in range(_DRAWS)]
+        draws = [weights * np.float32(len(np.unique(clips)) / weights.sum()) for weights in draws]
+        _join_branch(network, vectors, targets, draws, clips if groups is None else groups,
                      recipe, seed, validation)  # fmt: skip
     return network.cpu().eval()
 
@@ -229,38 +192,42 @@ def _silence_branch(network: nn.Module) -> None:
             nn.init.zeros_(parameter)
 
 
-def _clip_weights(
+def _weights(
     targets: npt.NDArray[np.intp],
     clips: npt.NDArray[np.intp],
-    origins: npt.NDArray[np.intp],
+    filmed: npt.NDArray[np.bool_] | None,
     labels: int,
-    per_clip: int,
-    random: np.random.Generator,
+    recipe: HeadRecipe,
+    rows: npt.NDArray[np.intp],
 ) -> npt.NDArray[np.float32]:
-    """(W,) weights that sum to the number of clips, 0 but for `per_clip` windows of each."""
-    rows = drawn_rows(targets, clips, per_clip, random)
-    weights = np.zeros(len(targets), np.float32)
-    weights[rows] = window_weights(targets[rows], clips[rows], labels, origins[rows])
-    return weights * np.float32(len(np.unique(clips)) / weights.sum())
+    """(W,) weights of the chosen rows, 0 for all others."""
+    chosen = None if filmed is None else filmed[rows]
+    result = np.zeros(len(targets), np.float32)
+    result[rows] = window_weights(targets[rows], clips[rows], labels, chosen, recipe.real_weight)
+    return result
 
 
 def _join_branch(
     network: ResidualAttentionLSTM,
     vectors: Vectors,
     targets: npt.NDArray[np.intp],
-    weights: npt.NDArray[np.float32],
+    draws: Sequence[npt.NDArray[np.float32]],
     groups: npt.NDArray[np.intp],
     recipe: HeadRecipe,
     seed: int,
     validation: Validation | None,
 ) -> None:
-    """Fit the branch of statistics, and give it and the LSTMs their shares of the answer."""
+    """Fit the branch of statistics, and give it and the LSTMs their shares of the answer.
+
+    The branch is the mean of one fit for each (W,) weights in `draws`.
+    """
     labels = network.label.out_features
     network.cpu()
     x = _statistics(network, vectors)
-    others = pooled.out_of_fold(x, targets, weights, groups, labels, recipe.strength, seed)
-    factor = pooled.sureness(others, targets, weights)
-    guess = pooled.first_guess(x, targets, weights, labels, recipe.strength).times(factor)
+    others = pooled.out_of_fold(x, targets, draws[0], groups, labels, recipe.strength, seed)
+    factor = pooled.sureness(others, targets, draws[0])
+    found = [pooled.first_guess(x, targets, weights, labels, recipe.strength) for weights in draws]
+    guess = pooled.mean(found).times(factor)
     alone = [parameter.detach().clone() for parameter in network.label.parameters()]
 
     @torch.no_grad()

@@ -37,11 +37,13 @@ def numbers(
     lasting = sustained(probabilities, learnt.windows, len(clips), in_a_row)
     truth = truth_of(experiment, clips)
     answers = np.zeros(len(clips), np.intp)
-    for fold in learnt.folds:  # each fold is decided at the thresholds of the others
-        labels = with_thresholds(experiment.labels, lasting[fold.train], truth[fold.train])
-        answers[fold.test] = decide(lasting[fold.test], labels)
     drawn = np.array([clip.drawn for clip in clips])
     plain = np.array([clip.disturbance == "plain" for clip in clips])
+    filmed = plain & ~drawn
+    for fold in learnt.folds:  # each fold is decided at the thresholds of the others
+        others = fold.train
+        labels = with_thresholds(experiment.labels, lasting[others], truth[others], filmed[others])
+        answers[fold.test] = decide(lasting[fold.test], labels)
     groups = [clip.group for clip in clips]
     numbers: dict[str, Any] = {}
     apart = np.isin(groups, experiment.apart)
@@ -60,7 +62,7 @@ def numbers(
         if column is not None:
             flags, values = (truth == column)[rows], scores[rows, column]
             numbers[name]["fighting_auc"] = interval(own, of_rows(metrics.auc, flags, values))
-    labels = with_thresholds(experiment.labels, lasting, truth)
+    labels = with_thresholds(experiment.labels, lasting, truth, filmed)
     numbers["quiet"] = _quiet(experiment, learnt, probabilities, scores, labels)
     return numbers, labels
 

@@ -7,6 +7,7 @@ both is not, and stays as quiet on shaken pictures as the branch does.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -38,6 +39,14 @@ class Guess:
     def times(self, factor: float) -> Guess:
         """The same answers, more or less sure."""
         return Guess(self.weight * np.float32(factor), self.bias * np.float32(factor))
+
+
+def mean(guesses: Sequence[Guess]) -> Guess:
+    """Whose logits are the mean of theirs."""
+    return Guess(
+        np.mean([guess.weight for guess in guesses], 0),
+        np.mean([guess.bias for guess in guesses], 0),
+    )
 
 
 def first_guess(x: Array, targets: Indices, weights: Array, labels: int, strength: float) -> Guess:

@@ -29,13 +29,14 @@ from training.distil import changes, distil, examples, finished
 from training.experiment import Experiment
 from training.export import export
 from training.features import Cache
-from training.fit import Probabilities, fit, predict, window_weights
+from training.fit import Probabilities, fit, predict
 from training.footage import for_backbone, gather
 from training.held_out import numbers, truth_of
 from training.manifest import Clip
 from training.recordings import Recordings
 from training.runs import Run
 from training.splits import hold_out
+from training.weights import window_weights
 from training.windowed import Learnt, prepare
 from training.windows import Windows
 
@@ -144,20 +145,21 @@ def _fit(experiment: Experiment, learnt: Learnt, clips: npt.NDArray[np.intp]) ->
         groups = [learnt.clips[i].group for i in clips]
         inner = hold_out(names, groups, experiment.validation, experiment.seed)
         windows, shown = _shown(learnt, clips[inner.test])
-        weights = window_weights(shown, windows.clip, labels, _origins(learnt, windows))
+        filmed = _filmed(learnt, windows)
+        weights = window_weights(shown, windows.clip, labels, filmed, experiment.head.real_weight)
         validation = (windows.vectors(learnt.tracks), shown, weights)
         clips = clips[inner.train]
     windows, shown = _shown(learnt, clips)
     vectors = windows.vectors(learnt.tracks)
     return fit(
         vectors, shown, windows.clip, labels, experiment.head, experiment.seed, validation,
-        groups=learnt.groups[windows.clip], origins=_origins(learnt, windows),
+        groups=learnt.groups[windows.clip], filmed=_filmed(learnt, windows),
     )  # fmt: skip
 
 
-def _origins(learnt: Learnt, windows: Windows) -> npt.NDArray[np.intp]:
-    """(W,) 1 for filmed windows, 0 for drawn ones."""
-    return np.array([not clip.drawn for clip in learnt.clips], np.intp)[windows.clip]
+def _filmed(learnt: Learnt, windows: Windows) -> npt.NDArray[np.bool_]:
+    """(W,) whether a window's pictures are filmed and not drawn."""
+    return np.array([not clip.drawn for clip in learnt.clips])[windows.clip]
 
 
 def _shown(learnt: Learnt, clips: npt.NDArray[np.intp]) -> tuple[Windows, npt.NDArray[np.intp]]:

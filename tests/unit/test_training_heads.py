@@ -5,8 +5,9 @@ from torch import nn
 
 from classifier.network import build
 from training import pooled, subspace
-from training.fit import HeadRecipe, drawn_rows, fit, predict, window_weights
+from training.fit import HeadRecipe, fit, predict
 from training.heads import fit_linear, motion_numbers, statistics
+from training.weights import drawn_rows, window_weights
 
 
 def _windows(seed: int, count: int = 60) -> tuple[np.ndarray, np.ndarray]:
@@ -108,6 +109,17 @@ def test_a_first_guess_is_the_linear_head(count: int) -> None:
     assert (answers[:, 3] < answers[:, :3].min(1) - 5).all()
 
 
+def test_the_mean_of_guesses_answers_with_the_mean_of_their_logits() -> None:
+    random = np.random.default_rng(0)
+    x = random.normal(size=(7, 5)).astype(np.float32)
+    guesses = [
+        pooled.Guess(*(random.normal(size=shape).astype(np.float32) for shape in ((3, 5), 3)))
+        for _ in range(4)
+    ]
+    expected = np.mean([guess(x) for guess in guesses], 0)
+    np.testing.assert_allclose(pooled.mean(guesses)(x), expected, atol=1e-5)
+
+
 def test_what_is_held_out_is_guessed_from_other_groups() -> None:
     """Noise says nothing of groups that it was not learnt from, and all of its own."""
     random = np.random.default_rng(0)
@@ -163,11 +175,13 @@ def test_weights_make_labels_alike_and_clips_within_a_label() -> None:
 def test_many_filmed_clips_of_a_label_do_not_outweigh_its_drawn_one() -> None:
     targets = np.array([0, 0, 0, 0, 1, 1], np.intp)
     clips = np.array([3, 4, 5, 6, 7, 8], np.intp)
-    filmed = np.array([1, 1, 1, 0, 1, 0], np.intp)
+    filmed = np.array([1, 1, 1, 0, 1, 0], bool)
     weights = window_weights(targets, clips, 2, filmed)
     assert weights.mean() == pytest.approx(1)
     assert weights[:3].sum() == pytest.approx(weights[3])  # of label 0: three filmed, one drawn
     assert weights[3] == pytest.approx(weights[4]) == pytest.approx(weights[5])
+    heavier = window_weights(targets, clips, 2, filmed, real_weight=3.0)
+    assert heavier[:3].sum() == pytest.approx(heavier[4]) == pytest.approx(3 * heavier[5])
 
 
 def test_an_epoch_sees_few_windows_of_a_long_clip() -> None:

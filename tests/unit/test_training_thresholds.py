@@ -28,13 +28,22 @@ def test_a_false_alarm_costs_more_than_a_miss() -> None:
     assert choose(scores, truth, quiet=0.5) < 0.6
 
 
+def test_four_of_five_filmed_clips_reach_the_threshold_whatever_drawn_ones_say() -> None:
+    filmed = np.array([0.9, 0.8, 0.75, 0.6, 0.55])
+    scores = np.concatenate([filmed, [0.99] * 50, [0.7] * 5])
+    truth = np.arange(60) < 55
+    assert choose(scores, truth) > 0.7
+    opens = choose(scores, truth, filmed=np.arange(60) < 5)
+    assert opens < 0.7 and np.mean(filmed >= opens) >= 0.8
+
+
 def test_a_label_without_examples_keeps_to_the_middle() -> None:
     assert choose(np.array([0.1, 0.9]), np.array([False, False])) == 0.5
 
 
 def test_labels_get_their_thresholds_and_normal_none() -> None:
     scores = np.array([[0.9, 0.1, 0.1], [0.1, 0.9, 0.1], [0.1, 0.1, 0.9]], np.float32)
-    labels = with_thresholds(LABELS, scores, np.array([0, 1, 2]))
+    labels = with_thresholds(LABELS, scores, np.array([0, 1, 2]), np.zeros(3, bool))
     assert [label.open_score for label in labels] == [0.5, 0.5, 0.5]
     assert all(label.close_score < label.open_score for label in labels)
     assert labels[2] == LABELS[2]
