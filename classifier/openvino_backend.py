@@ -22,6 +22,9 @@ Numbers = npt.NDArray[np.float32]
 Weights = dict[str, Numbers]
 Node = Any  # openvino's nodes are untyped
 
+_TOGETHER = 4
+"""Windows from which on one request is cheaper: it takes 3.9 core-ms for two, 1.0 for one alone."""
+
 
 @cache
 def core() -> ov.Core:
@@ -39,8 +42,15 @@ class OpenVinoClassifier:
 
     def __call__(self, windows: npt.NDArray[np.float16]) -> tuple[Numbers, Numbers]:
         """(N, steps, D) to probabilities (N, labels) and attention (N, steps)."""
+        if not 1 < len(windows) < _TOGETHER:
+            return self._infer(windows)
+        one_by_one = [self._infer(windows[i : i + 1]) for i in range(len(windows))]
+        probabilities, attention = zip(*one_by_one, strict=True)
+        return np.concatenate(probabilities), np.concatenate(attention)
+
+    def _infer(self, windows: npt.NDArray[np.float16]) -> tuple[Numbers, Numbers]:
         results = self._request.infer({0: windows.astype(np.float32)}, share_inputs=True)
-        return results[0], results[1]
+        return results[0].copy(), results[1].copy()
 
 
 def build(bundle: Bundle) -> ov.Model:
