@@ -24,6 +24,9 @@ Node = Any  # openvino's nodes are untyped
 
 _TOGETHER = 4
 """Windows from which on one request is cheaper: it takes 3.9 core-ms for two, 1.0 for one alone."""
+_AT_ONCE = 16
+"""Windows a request at most, of 150 KB for each layer that sees their vectors. Thirty-two take 6 %
+less time, and twice the memory."""
 
 
 @cache
@@ -42,10 +45,11 @@ class OpenVinoClassifier:
 
     def __call__(self, windows: npt.NDArray[np.float16]) -> tuple[Numbers, Numbers]:
         """(N, steps, D) to probabilities (N, labels) and attention (N, steps)."""
-        if not 1 < len(windows) < _TOGETHER:
-            return self._infer(windows)
-        one_by_one = [self._infer(windows[i : i + 1]) for i in range(len(windows))]
-        probabilities, attention = zip(*one_by_one, strict=True)
+        size = 1 if len(windows) < _TOGETHER else _AT_ONCE
+        parts = [self._infer(windows[i : i + size]) for i in range(0, max(len(windows), 1), size)]
+        if len(parts) == 1:
+            return parts[0]
+        probabilities, attention = zip(*parts, strict=True)
         return np.concatenate(probabilities), np.concatenate(attention)
 
     def _infer(self, windows: npt.NDArray[np.float16]) -> tuple[Numbers, Numbers]:
