@@ -119,11 +119,11 @@ class MemoryBus:
     # --- for producer and consumer; the caller holds `changed` -----------------------------------
 
     def topic(self, name: str) -> Topic:
-        topic = self._topics.get(name)
-        if topic is None:
-            logs = [Log(threading.Condition(self._lock)) for _ in range(self.partitions)]
-            topic = self._topics.setdefault(name, Topic(logs))
-        return topic
+        if name not in self._topics:
+            with self._lock:
+                logs = [Log(threading.Condition(self._lock)) for _ in range(self.partitions)]
+                self._topics.setdefault(name, Topic(logs))
+        return self._topics[name]
 
     def log(self, partition: Partition) -> Log:
         return self.topic(partition.topic).partitions[partition.number]
