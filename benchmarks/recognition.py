@@ -23,7 +23,7 @@ from benchmarks.claim import Claim, report
 from benchmarks.material import arguments, bundle_of, clip, with_int8
 from classifier.inference import open_classifier
 from featurizer.decoding import Decoded, FrameDecoder
-from featurizer.inputs import Inputs, zero_difference
+from featurizer.inputs import Inputs, still_input
 from featurizer.openvino_backend import OpenVinoExtractor
 from featurizer.quantise import cosine
 from ingest.capture import capture
@@ -114,9 +114,9 @@ def steps(source: str, description: Input, variant: Variant) -> Iterator[Step]:
         {"pictures": variant.pictures, "static_gating": variant.gating}
     )
     camera = Camera(id="clip", source=source, fps=description.fps)
-    decode = FrameDecoder("lane", 30.0, lambda: 0, only_grey=description.kind == "difference")
+    decode = FrameDecoder("lane", 30.0, lambda: 0, only_grey=description.of_motion)
     inputs = Inputs(description)
-    last = zero = zero_difference(description)
+    last = zero = still_input(description)
     picture = None
     pictures = open_source(source, settings, small=True).pictures(lambda at: True)
     for message in capture(pictures, camera, Session(0, 0, live=False), settings):
@@ -129,7 +129,7 @@ def steps(source: str, description: Input, variant: Variant) -> Iterator[Step]:
         if not unchanged:
             picture = decoded.picture
         assert picture is not None
-        if unchanged and description.kind != "difference":
+        if unchanged and not description.of_motion:
             image = last
         elif unchanged and inputs.stands(at, picture, motion):
             image = zero

@@ -3,7 +3,7 @@
     python -m benchmarks.stages
 
 No claim and no peer: the list by which to choose what to make cheaper. Twice, as the services do
-it (colour, JPEG) and as `watch` does for a model of differences (luminance). What those take beyond
+it (colour, JPEG) and as `watch` does for a model of motion (luminance). What those take beyond
 the sum is plumbing: processes, pipes, threads, the bus.
 """
 
@@ -59,7 +59,7 @@ def main() -> None:
     bundle = with_int8(bundle_of(chosen), video)
     cv2.setNumThreads(1)
     clock = Clock()
-    grey = bundle.description.input.kind == "difference"
+    grey = bundle.description.input.of_motion
     if grey:
         _frames(str(video), bundle, clock, IngestSettings(pictures="grey", decoder_threads=1))
     inputs = _frames(str(video), bundle, clock, IngestSettings(decoder_threads=1))
@@ -91,7 +91,7 @@ def _frames(video: str, bundle: Bundle, clock: Clock, settings: IngestSettings) 
     maker = Inputs(description)
     session = str(Session(0, 0, live=False))
     inputs: list[Image] = []
-    decode = FrameDecoder("lane", 30.0, lambda: 0, only_grey=description.kind == "difference")
+    decode = FrameDecoder("lane", 30.0, lambda: 0, only_grey=description.of_motion)
     place = Partition("frames", 0)
     index = 0
     reading = f"{path}: decode video, make small"

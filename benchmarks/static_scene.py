@@ -104,7 +104,7 @@ def behind_ingest(bundle: Bundle, video: Path, fps: float, *, gating: bool) -> C
     sent = [encode(message) for message in capture(pictures, camera, session, settings)]
     extractor = open_extractor(bundle, FeaturizerSettings(bundle=bundle.folder))
     classify = open_classifier(bundle)
-    grey = bundle.description.input.kind == "difference"
+    grey = bundle.description.input.of_motion
 
     def measure() -> float:
         featurizer = FeaturizerStage(bundle, lane, topics, extractor, 60.0)

@@ -77,7 +77,7 @@ def watch(wish: Wish) -> int:
 def be_lean(configuration: Configuration, bundle: Bundle, cameras: int, *, seen: bool) -> None:
     """Defaults for one process: what is not `seen` is not made, and no core is asked twice."""
     ingest = configuration.tables.setdefault("ingest", {})
-    if bundle.description.input.kind == "difference" and not seen:
+    if bundle.description.input.of_motion and not seen:
         ingest.setdefault("pictures", "grey")
     # A second thread for each video pays only while there are cores without one.
     spare = (os.cpu_count() or 1) // (cameras + 1)

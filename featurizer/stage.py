@@ -17,7 +17,7 @@ import numpy as np
 
 from featurizer.decoding import Decoded, FrameDecoder
 from featurizer.extractor import Extractor, open_extractor
-from featurizer.inputs import Image, Inputs, zero_difference
+from featurizer.inputs import Image, Inputs, still_input
 from featurizer.settings import FeaturizerSettings
 from shared import metrics
 from shared.bundle import Bundle, find
@@ -78,10 +78,8 @@ class FeaturizerStage:
         self._sessions: Sessions[_Stream] = Sessions(
             lambda session: _Stream(session.started_at, Inputs(description)), idle_timeout_seconds
         )
-        self._zero = (
-            extractor(zero_difference(description)[None])[0]
-            if description.kind == "difference"
-            else None
+        self._still = (
+            extractor(still_input(description)[None])[0] if description.of_motion else None
         )
 
     def process(self, batch: Sequence[Received]) -> list[Output]:
@@ -143,11 +141,11 @@ class FeaturizerStage:
             return replace(blank, missing="shed" if stream.shed else "key")
         given = frame.captured_at, key.picture, frame.motion, key.offset
         if frame.encoding == "unchanged":
-            if self._zero is None and key.step is not None:
+            if self._still is None and key.step is not None:
                 return replace(blank, same_as=key.step)
-            # Of a difference: repeating the last vector would repeat the last motion.
-            if self._zero is not None and stream.inputs.stands(*given):
-                return replace(blank, vector=self._zero)
+            # Of motion: repeating the last vector would repeat the last motion.
+            if self._still is not None and stream.inputs.stands(*given):
+                return replace(blank, vector=self._still)
         image = stream.inputs.take(*given)
         if image is None:
             return replace(blank, missing="history")
@@ -198,7 +196,7 @@ def build_worker(
     topics = Topics(configuration.get(KafkaSettings).prefix)
     extractor = open_extractor(bundle, settings)
     stage = FeaturizerStage(bundle, lane, topics, extractor, settings.idle_timeout_seconds)
-    only_grey = bundle.description.input.kind == "difference"
+    only_grey = bundle.description.input.of_motion
     decode = FrameDecoder(lane, settings.max_frame_age_seconds, clock, only_grey=only_grey)
     route = Route(
         "featurizer", topics.group("featurizer", lane), (topics.frames,), topics.dead_letters

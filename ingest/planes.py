@@ -3,7 +3,7 @@
 Through OpenCV a picture is converted to BGR at full size and then made small. Here the planes that
 the decoder leaves are made small, luminance and colours each at its own size, and only what is left
 is converted: at 720p that spares two thirds of a millisecond a picture. For models that look at
-differences of grey pictures the luminance alone is taken.
+motion alone the luminance is enough, and nothing else is taken.
 """
 
 from __future__ import annotations

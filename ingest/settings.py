@@ -20,7 +20,7 @@ class IngestSettings(Section):
     long_side: int = Field(640, ge=64, le=1920, description="of the pictures sent, in pixels")
     pictures: Literal["jpeg", "grey"] = Field(
         "jpeg", description="jpeg: colour, for people and every lane; grey: bare luminance, within "
-        "one process and for models of kind `difference`",
+        "one process and for models of motion",
     )  # fmt: skip
     jpeg_quality: int = Field(85, ge=30, le=100)
     static_gating: bool = Field(True, description="send `unchanged` where nothing moves")

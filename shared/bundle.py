@@ -44,12 +44,13 @@ class Input(_Part):
     """How frames become the backbone's input.
 
     `rgb`: the picture. `difference`: |grey(t) - grey(t - d)| for three distances d, as channels.
-    A difference is taken only from a frame whose distance in time is within `tolerance_ms` of d;
-    else the step is missing, for a longer distance would look like violence.
+    `flow`: optical flow from t - d to t, across and down, and |grey(t) - grey(t - d)|, for one d.
+    Both are taken only from a frame whose distance in time is within `tolerance_ms` of d; else the
+    step is missing, for a longer distance would look like violence.
     """
 
     fps: float = Field(gt=0, le=120)
-    kind: Literal["rgb", "difference"]
+    kind: Literal["rgb", "difference", "flow"]
     distances_ms: tuple[float, ...] = ()
     tolerance_ms: float = 35.0
     region: Literal["whole", "motion"] = "whole"
@@ -60,9 +61,14 @@ class Input(_Part):
 
     @model_validator(mode="after")
     def _distances(self) -> Input:
-        if len(self.distances_ms) != (3 if self.kind == "difference" else 0):
-            raise ValueError("distances_ms: three for difference, none for rgb")
+        if len(self.distances_ms) != {"rgb": 0, "difference": 3, "flow": 1}[self.kind]:
+            raise ValueError("distances_ms: three for difference, one for flow, none for rgb")
         return self
+
+    @property
+    def of_motion(self) -> bool:
+        """Whether motion is all that is seen: grey pictures do, and stillness is one input."""
+        return self.kind != "rgb"
 
 
 class Backbone(_Part):

@@ -14,7 +14,7 @@ from typing import NamedTuple
 import cv2
 import numpy as np
 
-from featurizer.inputs import Image, Inputs, zero_difference
+from featurizer.inputs import Image, Inputs, still_input
 from ingest.capture import capture
 from ingest.pictures import Picture
 from ingest.settings import IngestSettings
@@ -61,7 +61,7 @@ def steps(sent: Iterable[Frame | EndOfStream], description: Input) -> Iterator[S
     A missing step has no image.
     """
     inputs = Inputs(description)
-    zero = zero_difference(description)
+    still = still_input(description)
     picture: Image | None = None
     last: Image | None = None
     for frame in sent:
@@ -73,9 +73,9 @@ def steps(sent: Iterable[Frame | EndOfStream], description: Input) -> Iterator[S
         if picture is None:
             raise SourceError(f"{frame.camera_id}: an unchanged frame without a full one before it")
         given = frame.captured_at, picture, frame.motion, frame.index
-        if description.kind == "difference" and unchanged and inputs.stands(*given):
-            last = zero
-        elif description.kind == "difference" or not unchanged:
+        if description.of_motion and unchanged and inputs.stands(*given):
+            last = still
+        elif description.of_motion or not unchanged:
             last = inputs.take(*given)
         yield Step(frame.index, frame.captured_at, last, frame.motion)
 
@@ -88,7 +88,7 @@ def script(source: str) -> tuple[Event, ...]:
 
 
 def decode(frame: Frame, description: Input) -> Image:
-    """The frame's picture: grey if only differences are wanted, else BGR."""
-    mode = cv2.IMREAD_GRAYSCALE if description.kind == "difference" else cv2.IMREAD_COLOR
+    """The frame's picture: grey if only motion is wanted, else BGR."""
+    mode = cv2.IMREAD_GRAYSCALE if description.of_motion else cv2.IMREAD_COLOR
     data = np.frombuffer(frame.data, np.uint8)
     return np.asarray(cv2.imdecode(data, mode), np.uint8)

@@ -18,7 +18,7 @@ import openvino as ov
 from quixstreams import Application
 
 from featurizer import int8
-from featurizer.inputs import Inputs, zero_difference
+from featurizer.inputs import Inputs, still_input
 from featurizer.openvino_backend import build
 from shared import codec
 from shared.bundle import Bundle
@@ -34,7 +34,7 @@ class Featurizer:
         self._network = ov.Core().compile_model(model, "CPU", {"INFERENCE_PRECISION_HINT": hint})
         self._bundle = bundle
         self._inputs: dict[tuple[str, str], Inputs] = {}
-        self._network(zero_difference(bundle.description.input)[None])
+        self._network(still_input(bundle.description.input)[None])
 
     def __call__(self, value: bytes) -> bytes:
         """A frame's features, or the end as it is."""
@@ -42,7 +42,7 @@ class Featurizer:
         if not isinstance(frame, Frame):
             return codec.encode(frame)
         description = self._bundle.description.input
-        grey = description.kind == "difference"
+        grey = description.of_motion
         flags = cv2.IMREAD_GRAYSCALE if grey else cv2.IMREAD_COLOR
         picture: Any = cv2.imdecode(np.frombuffer(frame.data, np.uint8), flags)
         key = frame.camera_id, frame.session

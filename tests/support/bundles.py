@@ -17,7 +17,7 @@ def write_bundle(
     folder: Path,
     *,
     name: str = "test",
-    kind: Literal["rgb", "difference"] = "rgb",
+    kind: Literal["rgb", "difference", "flow"] = "rgb",
     region: Literal["whole", "motion"] = "whole",
     padding: Padding = "torch",
     labels: Sequence[str] = ("fighting", "normal"),
@@ -34,7 +34,8 @@ def write_bundle(
     A 32 pixel input makes the backbone 50 times cheaper than 224 pixels.
     """
     folder.mkdir(parents=True, exist_ok=True)
-    steps = [round(n * 1000 / fps, 3) for n in (1, 2, 4)] if kind == "difference" else []
+    apart = {"rgb": (), "difference": (1, 2, 4), "flow": (1,)}[kind]
+    steps = [round(n * 1000 / fps, 3) for n in apart]
     lines = [
         f'name = "{name}"',
         "[input]",

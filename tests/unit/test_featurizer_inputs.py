@@ -1,13 +1,15 @@
 """Network inputs: where they are cut, what a difference is taken from, and what is kept for it."""
 
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
+import cv2
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from featurizer.inputs import Image, Inputs, box, grey, resized, zero_difference
+from featurizer.inputs import Image, Inputs, box, flow, grey, resized, still_input
 from shared.bundle import Input
 from shared.messages import WHOLE, Motion
 
@@ -16,7 +18,7 @@ STILL = Motion()
 
 
 def describe(kind: str = "difference", **more: Any) -> Input:
-    distances = (66.667, 133.333, 266.667) if kind == "difference" else ()
+    distances = {"difference": (66.667, 133.333, 266.667), "flow": (66.667,)}.get(kind, ())
     return Input.model_validate(
         {"fps": 15, "kind": kind, "distances_ms": distances, "size": 32, **more}
     )
@@ -195,6 +197,76 @@ def test_shrinking_far_averages() -> None:
     assert resized(picture, 32).tolist() == np.full((32, 32, 3), 50).tolist()
 
 
-def test_zero_difference() -> None:
-    zero = zero_difference(describe())
-    assert zero.shape == (32, 32, 3) and zero.dtype == np.uint8 and not zero.any()
+# --- flow ----------------------------------------------------------------------------------------
+
+
+def texture(shift: tuple[int, int] = (0, 0), side: int = 64) -> Image:
+    """A blurred pattern, moved by so many pixels across and down."""
+    noise = np.random.default_rng(5).integers(0, 255, (200, 200), np.uint8)
+    smooth = cv2.GaussianBlur(noise, (0, 0), 3.0)
+    wide = cv2.normalize(smooth, None, 0, 255, cv2.NORM_MINMAX).astype(np.uint8)  # type: ignore[call-overload]
+    left, top = 60 - shift[0], 60 - shift[1]
+    return np.asarray(wide[top : top + side, left : left + side], np.uint8)
+
+
+@pytest.mark.parametrize(("shift", "across", "down"), [
+    ((0, 0), 128, 128), ((2, 0), 192, 128), ((-2, 0), 64, 128), ((0, 5), 128, 223),
+])  # fmt: skip
+def test_flow_says_how_far_and_whither(shift: tuple[int, int], across: int, down: int) -> None:
+    """128 + 40 sign(u) ln(1 + 2 |u|), within a quarter of a pixel."""
+    image = flow(texture(), texture(shift))
+    assert image.shape == (64, 64, 3) and image.dtype == np.uint8
+    middle = image[16:48, 16:48].astype(int)
+    assert abs(np.median(middle[..., 0]) - across) <= 6
+    assert abs(np.median(middle[..., 1]) - down) <= 6
+    np.testing.assert_array_equal(image[..., 2], cv2.absdiff(texture(), texture(shift)))
+
+
+def test_flow_does_not_depend_on_the_cores() -> None:
+    pictures = [texture(side=128), texture((3, 1), side=128)]
+    pictures[1][40:80, 40:80] = texture((-4, 0), side=40)
+    found = []
+    for threads in (1, 4):
+        cv2.setNumThreads(threads)
+        with ThreadPoolExecutor(1) as pool:  # a new thread: a search of its own
+            found.append(pool.submit(flow, *pictures).result())
+    np.testing.assert_array_equal(found[0], found[1])
+
+
+def test_flow_does_not_depend_on_what_was_seen_before() -> None:
+    """A search adapts its settings to a picture that is too small for them, and keeps them."""
+
+    def after(*sides: int) -> Image:
+        for side in sides:
+            found = flow(texture(side=side), texture((3, 1), side=side))
+        return found
+
+    with ThreadPoolExecutor(1) as first, ThreadPoolExecutor(1) as second:
+        alone = first.submit(after, 130).result()
+        np.testing.assert_array_equal(second.submit(after, 40, 130).result(), alone)
+
+
+def test_the_flow_of_a_region_comes_from_the_picture_before() -> None:
+    inputs = Inputs(describe("flow", region="motion"))
+    corner = Motion(0.1, (0.5, 0.5, 0.5, 0.5))
+    assert inputs.take(0, texture(), corner) is None
+    image = inputs.take(STEP, texture((4, 0)), corner)
+    expected = flow(texture()[32:, 32:], texture((4, 0))[32:, 32:])
+    assert image is not None
+    np.testing.assert_array_equal(image, expected)
+
+
+def test_huge_flow_stays_in_range() -> None:
+    noise = np.random.default_rng(0).integers(0, 255, (2, 32, 32), np.uint8)
+    image = flow(noise[0], noise[1])
+    assert image[..., :2].min() >= 0 and image.shape == (32, 32, 3)
+
+
+@pytest.mark.parametrize("kind", ["difference", "flow"])
+def test_what_stands_still_has_the_still_input(kind: str) -> None:
+    description = describe(kind)
+    inputs = Inputs(description)
+    for i in range(6):
+        image = inputs.take(i * STEP, flat(90), STILL)
+    assert image is not None
+    np.testing.assert_array_equal(image, still_input(description))

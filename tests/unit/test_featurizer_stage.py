@@ -182,7 +182,7 @@ def test_rgb_unchanged_is_same_as(tmp_path: Path) -> None:
     assert kinds(results) == ["vector", "same 0", "same 0", "vector", "same 3"]
 
 
-def test_difference_unchanged_is_the_vector_of_zero_difference(tmp_path: Path) -> None:
+def test_difference_unchanged_is_the_vector_of_a_still_input(tmp_path: Path) -> None:
     world = World(tmp_path, "difference")
     frames = [frame(i, 10 + 20 * i) for i in range(6)]
     results = world.send(*frames, frame(6, None, same_as=5), frame(7, 0))
@@ -194,7 +194,17 @@ def test_difference_unchanged_is_the_vector_of_zero_difference(tmp_path: Path) -
     assert world.extractor.batches == [3]
 
 
-@pytest.mark.parametrize("kind", ["rgb", "difference"])
+def test_flow_unchanged_is_the_vector_of_a_still_input(tmp_path: Path) -> None:
+    world = World(tmp_path, "flow")
+    results = world.send(frame(0, 10), frame(1, 40), frame(2, None, same_as=1), frame(3, 40))
+    assert kinds(results) == ["history"] + ["vector"] * 3
+    assert results[1].vector[2] == pytest.approx(30, abs=2)
+    for still in results[2:]:
+        assert still.vector[:3].tolist() == [128, 128, 0]
+    assert world.extractor.batches == [2]
+
+
+@pytest.mark.parametrize("kind", ["rgb", "difference", "flow"])
 def test_an_unchanged_frame_without_its_key_is_missing(tmp_path: Path, kind: str) -> None:
     world = World(tmp_path, kind)
     results = world.send(frame(5, None, same_as=4), frame(6, 10), frame(8, None, same_as=7))
