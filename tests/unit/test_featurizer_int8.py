@@ -29,6 +29,12 @@ def pictures(count: int, seed: int = 0, size: int = 32) -> list[Image]:
     return list(images)
 
 
+@pytest.fixture(autouse=True)
+def _fast_at_int8(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whatever the machine that tests can do."""
+    monkeypatch.setattr(precision, "cpu_flags", lambda: frozenset({"avx512_vnni"}))
+
+
 @pytest.fixture(scope="module")
 def quantised(tmp_path_factory: pytest.TempPathFactory) -> Bundle:
     pytest.importorskip("nncf", reason="needs the extra citywatch[int8]")
@@ -131,7 +137,17 @@ def test_auto(
     assert precision.choose("bf16", quantised=quantised) == "bf16"  # what is asked for is done
 
 
-def test_what_is_distorted_alike_in_all_pictures_is_undone() -> None:
+def test_int8_is_refused_where_it_would_overflow(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(precision, "cpu_flags", lambda: frozenset({"avx2"}))
+    with pytest.raises(InvalidSettings, match="neither VNNI nor AMX"):
+        precision.choose("int8", quantised=True)
+    monkeypatch.setattr(precision, "cpu_flags", frozenset)  # not an x86, or not known
+    assert precision.choose("int8", quantised=True) == "int8"
+
+
+@pytest.mark.parametrize("mixed", [False, True])
+def test_what_is_distorted_alike_in_all_pictures_is_undone(mixed: bool) -> None:
+    """Scales and shifts of each feature; mixed: of one feature into the others, too."""
     images = np.random.default_rng(0).integers(0, 255, (60, 2, 2, 3), np.uint8)
     parameter = ops.parameter([1, 2, 2, 3], np.uint8)
     features = ops.reshape(ops.convert(parameter, np.float32), np.array([1, 12]), False)
@@ -142,5 +158,7 @@ def test_what_is_distorted_alike_in_all_pictures_is_undone() -> None:
         return np.concatenate([compiled(image[None])[0] for image in images]).astype(np.float16)
 
     exact = (run(model).astype(np.float32) * np.linspace(0.5, 1.5, 12) + 0.3).astype(np.float16)
+    if mixed:
+        exact += np.float16(0.2) * exact[:, :1]
     corrected = quantise._corrected(model, lambda given: run(model), list(images), exact)
     assert np.abs(run(corrected).astype(np.float32) - exact).max() < 0.02
