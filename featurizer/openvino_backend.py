@@ -107,12 +107,23 @@ def _store(request: Any, place: tuple[Vectors, int]) -> None:
 
 def build(bundle: Bundle) -> ov.Model:
     """The graph: uint8 (1, size, size, 3) to float32 (1, 1280). Raises InvalidBundle."""
+    return graph(weights_of(bundle), bundle)
+
+
+def weights_of(bundle: Bundle) -> Weights:
+    """The backbone's own, in float32. Raises InvalidBundle."""
     path = bundle.backbone_file
     try:
-        weights = {name: value.astype(np.float32) for name, value in load_file(path).items()}
-        return _graph(weights, bundle.description.input, bundle.description.backbone.padding)
+        return {name: value.astype(np.float32) for name, value in load_file(path).items()}
     except (SafetensorError, OSError) as error:
         raise InvalidBundle(f"{path}: {error}") from None
+
+
+def graph(weights: Weights, bundle: Bundle) -> ov.Model:
+    """The bundle's graph with these weights. Raises InvalidBundle if they do not fit."""
+    path = bundle.backbone_file
+    try:
+        return _graph(weights, bundle.description.input, bundle.description.backbone.padding)
     except KeyError as error:
         raise InvalidBundle(f"{path}: not the weights of a MobileNetV2: no {error}") from None
     except RuntimeError as error:  # openvino: shapes that do not fit
@@ -131,6 +142,7 @@ def _graph(weights: Weights, description: Input, padding: str) -> ov.Model:
     x = _relu6(conv(x, "features.0.0", "features.0.1", 2))
     for layer in range(1, _LAYERS - 1):
         x = _block(x, conv, f"features.{layer}.conv", 2 if layer in _STRIDED else 1, weights)
+        x.set_friendly_name(f"block.{layer}")  # by which `equalise` finds it
     last = f"features.{_LAYERS - 1}"
     x = _relu6(conv(x, f"{last}.0", f"{last}.1", 1))
     x = ops.reduce_mean(x, np.array([2, 3]), keep_dims=False)

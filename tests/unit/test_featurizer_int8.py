@@ -9,9 +9,10 @@ import pytest
 from openvino import opset13 as ops
 
 from featurizer import int8, precision, quantise
+from featurizer.equalise import equalised, ranges
 from featurizer.extractor import Vectors, open_extractor
 from featurizer.inputs import Image
-from featurizer.openvino_backend import core
+from featurizer.openvino_backend import OpenVinoExtractor, Weights, core, graph, weights_of
 from featurizer.settings import FeaturizerSettings
 from shared.bundle import Bundle
 from shared.errors import InvalidBundle, InvalidInput, InvalidSettings
@@ -162,3 +163,26 @@ def test_what_is_distorted_alike_in_all_pictures_is_undone(mixed: bool) -> None:
         exact += np.float16(0.2) * exact[:, :1]
     corrected = quantise._corrected(model, lambda given: run(model), list(images), exact)
     assert np.abs(run(corrected).astype(np.float32) - exact).max() < 0.02
+
+
+def test_equalised_it_is_the_same_network_with_channels_of_one_range(tmp_path: Path) -> None:
+    bundle = write_bundle(tmp_path)
+    images = pictures(12)
+    before = weights_of(bundle)
+    kept = {name: value.copy() for name, value in before.items()}
+    after = equalised(before, bundle, images)
+    for name, value in kept.items():
+        np.testing.assert_array_equal(before[name], value)  # what was given is left alone
+    exact, found = (
+        OpenVinoExtractor(bundle, 1, "f32", graph(weights, bundle))(np.stack(images))
+        for weights in (before, after)
+    )
+    np.testing.assert_allclose(exact, found, rtol=0.01, atol=0.002)
+
+    def spread(weights: Weights, stream: tuple[int, ...]) -> float:
+        each = ranges(weights, bundle, images)
+        widest = np.max([each[block] for block in stream], axis=0)
+        return float(widest.max() / np.median(widest))
+
+    for stream in ((1,), (4, 5, 6), (17,)):
+        assert spread(after, stream) < 1.05 < spread(before, stream)
