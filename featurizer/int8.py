@@ -48,6 +48,11 @@ def file_of(folder: Path) -> Path:
     return folder / "backbone.int8.xml"
 
 
+def files_of(folder: Path) -> tuple[Path, Path]:
+    """The graph and its weights."""
+    return file_of(folder), file_of(folder).with_suffix(".bin")
+
+
 def save(model: ov.Model, record: Record, folder: Path) -> None:
     """Write both files, the record inside the first."""
     for field in fields(record):

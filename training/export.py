@@ -10,6 +10,7 @@ from typing import Any
 from torch import nn
 
 from classifier.network import save_classifier
+from featurizer import int8
 from featurizer.mobilenetv2 import MobileNetV2, save_backbone
 from shared.bundle import DRIFT_FILE, Bundle, Description
 from shared.errors import InvalidInput
@@ -64,6 +65,8 @@ def ship(run: Path, out: Path) -> tuple[Bundle, int]:
         (out / DRIFT_FILE).unlink(missing_ok=True)
     else:
         shutil.copyfile(source.drift_file, out / DRIFT_FILE)
+    for path in int8.files_of(out):  # made from other weights, and refused beside these
+        path.unlink(missing_ok=True)
     size = sum(path.stat().st_size for path in out.iterdir() if path.is_file())
     if size > LARGEST:
         raise InvalidInput(f"{out}: {size} bytes; a bundle has at most {LARGEST}")

@@ -11,6 +11,7 @@ import pytest
 import torch
 
 from classifier.network import load_classifier
+from featurizer import int8
 from featurizer.mobilenetv2 import MobileNetV2, load_backbone
 from shared.bundle import Bundle
 from shared.errors import InvalidInput
@@ -254,9 +255,12 @@ def test_export_ships_the_bundle_and_keeps_its_card(place: Path) -> None:
     out = place / "shipped"
     out.mkdir()
     (out / "CARD.md").write_text("a card")
+    for path in int8.files_of(out):
+        path.write_text("of other weights")
     assert main(["export", str(place / "run"), "--out", str(out)]) == 0
     assert Bundle(out).fingerprint == Bundle(place / "run" / "bundle").fingerprint
     assert (out / "CARD.md").read_text() == "a card"
+    assert not any(path.exists() for path in int8.files_of(out))
     other = _small(drawn.scene("fighting", 500, 5.0))
     assert learnt.known(out, [*manifest.read(place / "scenes"), other]) == 12
 
