@@ -4,9 +4,10 @@
 
 Both take every frame of every file, the same backbone and the same head on windows of the same
 stride. The peer looks at the whole picture; ours does more: it also finds the region that moves and
-keeps incidents. The first claim is ours as it runs by default, in int8, against the peer with the
-network as OpenVINO converts it (bf16 where there are tiles for it, else float32, its faster ones);
-the others have the same arithmetic on both sides.
+keeps incidents. Both compute the flow that the model sees; the last claim is without that on
+either side, ours with differences and the peer with bare pictures. int8 is ours as it runs by
+default, beside the peer with the network as OpenVINO converts it (bf16 where there are tiles for
+it, else float32, its faster ones); two claims have the same arithmetic on both sides.
 """
 
 from __future__ import annotations
@@ -27,6 +28,7 @@ from benchmarks.material import (
     bundle_of,
     clip,
     every_frame,
+    of_differences,
     peer_python,
     with_int8,
 )
@@ -55,15 +57,23 @@ def main() -> None:
         stride = bundle.description.classifier.stride
         networks = {"f32": folder / "f32.xml", "int8": int8.file_of(bundle.folder)}
         hint = choose("auto", quantised=False)  # for all that is not int8
+        flow = bundle.description.input.kind == "flow"
+        kind = "flow" if flow else "picture"
         sides: dict[str, Callable[[], float]] = {}
         for precision, network in networks.items():
             sides[f"citywatch {precision}"] = watch(copy, rate, precision, files)
             if python is not None:
-                sides[f"inference {precision}"] = timed(
-                    [python, _PEER, network, hint, folder / "head.xml", stride, *files]
-                )
+                peer = [python, _PEER, network, hint, folder / "head.xml", stride]
+                sides[f"inference {precision}"] = timed([*peer, kind, *files])
+                if flow and precision == "f32":
+                    sides["inference f32, bare pictures"] = timed([*peer, "picture", *files])
+        if flow:
+            plain = of_differences(copy, folder / "differences")
+            sides["citywatch int8, differences"] = watch(plain, rate, "int8", files)
         found = alternate(sides, chosen.rounds)
-    pairs = (("int8", "f32"), ("f32", "f32"), ("int8", "int8"))
+    pairs = [("int8", "f32"), ("f32", "f32"), ("int8", "int8")]
+    if flow:
+        pairs.append(("int8, differences", "f32, bare pictures"))
     report(*(_claim(ours, peers, chosen.files, found) for ours, peers in pairs))
 
 

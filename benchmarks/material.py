@@ -90,6 +90,19 @@ def every_frame(bundle: Bundle, video: Path, folder: Path) -> tuple[Path, float]
     return at_rate(bundle.folder, folder, rate), rate
 
 
+def of_differences(bundle: Path, folder: Path) -> Path:
+    """A copy of a bundle of flow with inputs of differences, which cost next to nothing.
+
+    What its network makes of them is of no use, and takes as long.
+    """
+    shutil.copytree(bundle, folder)
+    toml = folder / "bundle.toml"
+    text = re.sub(r'(?m)^kind = "flow"$', 'kind = "difference"', toml.read_text())
+    toml.write_text(re.sub(r"(?m)^distances_ms = \[(.*)\]$", r"distances_ms = [\1, \1, \1]", text))
+    Bundle(folder)
+    return folder
+
+
 def network_inputs(bundle: Bundle, video: Path, count: int) -> Image:
     """uint8 (count, size, size, 3): what the backbone sees of the video, begun again at its end."""
     images = thinned(inputs(str(video), bundle.description.input), count)
