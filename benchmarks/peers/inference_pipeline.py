@@ -64,7 +64,7 @@ class Logic:
         now = cv2.cvtColor(small, cv2.COLOR_BGR2GRAY)
         before = self._before.get(source, now)
         self._before[source] = now
-        moved = self._search.calc(before, now, None)
+        moved = self._search.calc(before, now, None)  # type: ignore[call-overload]
         steps = 128 + np.copysign(np.log1p(2 * np.abs(moved)) * 40, moved)
         return cv2.merge([np.clip(steps, 0, 255).astype(np.uint8), cv2.absdiff(now, before)])
 
