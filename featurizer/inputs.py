@@ -185,9 +185,7 @@ class _Searches(threading.local):
 
     def of(self, shape: tuple[int, ...]) -> cv2.DISOpticalFlow:
         if shape not in self._of:
-            # It propagates what it finds within a strip of the picture, one for each of OpenCV's
-            # threads: the flow would depend on the machine's cores.
-            cv2.setNumThreads(1)
+            cv2.setNumThreads(1)  # the other cores are the network's
             self._of[shape] = cv2.DISOpticalFlow.create(cv2.DISOPTICAL_FLOW_PRESET_FAST)
         return self._of[shape]
 
